@@ -1,0 +1,53 @@
+// Devices and their streams.
+#include "nitinol/device.h"
+
+#include <mutex>
+
+#include "nitinol/graph.h"
+
+namespace nitinol {
+
+namespace {
+
+std::uint32_t next_stream_id = 1;  // under the graph lock
+
+std::vector<Device*>& registry() noexcept {
+  static auto* devices = new std::vector<Device*>;
+  return *devices;
+}
+
+}  // namespace
+
+Device::Device(const char* kind, int index, std::size_t memory_limit)
+    : memory(memory_limit),
+      kind_(kind),
+      index_(index),
+      name_(std::string(kind) + ":" + std::to_string(index)),
+      default_stream_(make_stream()) {}
+
+const std::vector<Device*>& Device::all() noexcept { return registry(); }
+
+void Device::add(Device* device) { registry().push_back(device); }
+
+Stream* Device::make_stream() {
+  std::lock_guard lock(graph_lock());
+  if (!idle_.empty()) {
+    Stream* stream = idle_.back();
+    idle_.pop_back();
+    return stream;
+  }
+  idle_.reserve(streams_.size() + 1);  // so that recycling never allocates
+  auto* stream = new Stream;
+  stream->device = this;
+  stream->index = static_cast<std::uint32_t>(streams_.size());
+  stream->id = next_stream_id++;
+  streams_.push_back(stream);
+  return stream;
+}
+
+void Device::recycle_stream(Stream* stream) noexcept {
+  std::lock_guard lock(graph_lock());
+  idle_.push_back(stream);
+}
+
+}  // namespace nitinol

@@ -1,0 +1,138 @@
+// Reports, poison, and the per-device record.
+#include "nitinol/error.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "nitinol/device.h"
+#include "nitinol/submission.h"
+
+namespace nitinol {
+
+bool Report::operator<(const Report& other) const noexcept {
+  if (device != other.device) return device->name() < other.device->name();
+  return std::tie(submission, unit) < std::tie(other.submission, other.unit);
+}
+
+Ref<Poison> Poison::merge(const Ref<Poison>& a, const Ref<Poison>& b) {
+  if (!a || a == b) return b;
+  if (!b) return a;
+  const auto less = [](const Ref<Report>& x, const Ref<Report>& y) { return *x < *y; };
+  if (std::includes(a->roots_.begin(), a->roots_.end(), b->roots_.begin(), b->roots_.end(),
+                    less)) {
+    return a;
+  }
+  auto merged = Ref<Poison>::adopt(new Poison);
+  std::set_union(a->roots_.begin(), a->roots_.end(), b->roots_.begin(), b->roots_.end(),
+                 std::back_inserter(merged->roots_), less);
+  if (merged->roots_.size() == b->roots_.size()) return b;
+  return merged;
+}
+
+void ErrorRecord::push_completed(Submission* submission) noexcept {
+  submission->next_completed_ = completed_.load(std::memory_order_relaxed);
+  while (!completed_.compare_exchange_weak(submission->next_completed_, submission,
+                                           std::memory_order_release,
+                                           std::memory_order_relaxed)) {
+  }
+}
+
+Submission* ErrorRecord::take_completed() noexcept {
+  Submission* newest = completed_.exchange(nullptr, std::memory_order_acquire);
+  Submission* oldest = nullptr;
+  while (newest) {
+    Submission* next = newest->next_completed_;
+    newest->next_completed_ = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  return oldest;
+}
+
+void ErrorRecord::push(Ref<Report> report) noexcept {
+  by_code_[static_cast<int>(report->fault.code)].fetch_add(1, std::memory_order_relaxed);
+  Report* entry = report.detach();
+  entry->next_ = unobserved_.load(std::memory_order_relaxed);
+  while (!unobserved_.compare_exchange_weak(entry->next_, entry, std::memory_order_release,
+                                            std::memory_order_relaxed)) {
+  }
+  struck_.fetch_add(1, std::memory_order_release);
+}
+
+bool ErrorRecord::observe(const Report& report, Observer by) noexcept {
+  if (!report.observe(by)) return false;
+  const std::uint64_t n = observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_relaxed);
+  // Those who raise keep the record short: nobody may ever drain it.
+  if (n % 32 == 31) sweep();
+  return true;
+}
+
+void ErrorRecord::sweep() noexcept {
+  std::lock_guard lock(readers_);
+  Report* list = unobserved_.exchange(nullptr, std::memory_order_acquire);
+  while (list) {
+    Report* next = list->next_;
+    if (list->observer() != Observer::nobody) {
+      list->release();
+    } else {
+      list->next_ = unobserved_.load(std::memory_order_relaxed);
+      while (!unobserved_.compare_exchange_weak(list->next_, list, std::memory_order_release,
+                                                std::memory_order_relaxed)) {
+      }
+    }
+    list = next;
+  }
+}
+
+std::vector<Ref<Report>> ErrorRecord::collect(Observer by, std::int64_t stream) {
+  std::vector<Ref<Report>> found;
+  {
+    std::lock_guard lock(readers_);
+    Report* list = unobserved_.exchange(nullptr, std::memory_order_acquire);
+    std::size_t length = 0;
+    for (Report* r = list; r; r = r->next_) ++length;
+    try {
+      found.reserve(length);
+    } catch (...) {
+      length = 0;  // no memory: put everything back, then say so
+    }
+    const bool enough = found.capacity() >= length && (length > 0 || !list);
+    while (list) {
+      Report* next = list->next_;
+      const bool wanted = stream < 0 || list->stream == static_cast<std::uint32_t>(stream);
+      if (list->observer() != Observer::nobody) {
+        list->release();
+      } else if (enough && wanted && list->observe(by)) {
+        observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_relaxed);
+        found.push_back(Ref<Report>::adopt(list));
+      } else {
+        list->next_ = unobserved_.load(std::memory_order_relaxed);
+        while (!unobserved_.compare_exchange_weak(list->next_, list, std::memory_order_release,
+                                                  std::memory_order_relaxed)) {
+        }
+      }
+      list = next;
+    }
+    if (!enough) throw std::bad_alloc();
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Ref<Report>& x, const Ref<Report>& y) { return *x < *y; });
+  return found;
+}
+
+ErrorCounts ErrorRecord::counts() const noexcept {
+  const auto seen = [this](Observer by) {
+    return observed_[static_cast<int>(by)].load(std::memory_order_relaxed);
+  };
+  ErrorCounts c{};
+  c.raised = seen(Observer::raised);
+  c.drained = seen(Observer::drained);
+  c.collected = seen(Observer::collected);
+  c.printed = seen(Observer::printed);
+  c.suppressed = suppressed_.load(std::memory_order_relaxed);
+  c.struck = struck_.load(std::memory_order_acquire);
+  c.unobserved = c.struck - c.raised - c.drained - c.collected - c.printed;
+  return c;
+}
+
+}  // namespace nitinol

@@ -1,0 +1,88 @@
+// Layout: construction, and the facts derived once from shape and strides.
+#include "nitinol/layout.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nitinol {
+
+void Layout::reserve(int ndim) {
+  if (ndim > ndim_ || data_ == inline_) {
+    std::int64_t* fresh = ndim <= 4 ? inline_ : new std::int64_t[2 * ndim];
+    if (data_ != inline_) delete[] data_;
+    data_ = fresh;
+  }
+  ndim_ = static_cast<std::uint8_t>(ndim);
+}
+
+void Layout::finish() noexcept {
+  size_ = 1;
+  for (int i = 0; i < ndim_; ++i) size_ *= data_[i];
+  contiguous_ = true;
+  std::int64_t expected = 1;
+  for (int i = ndim_ - 1; i >= 0; --i) {
+    if (data_[i] != 1 && stride(i) != expected) contiguous_ = false;
+    expected *= data_[i];
+  }
+  if (size_ == 0) contiguous_ = true;
+}
+
+Layout::Layout(std::span<const std::int64_t> shape) {
+  reserve(static_cast<int>(shape.size()));
+  std::int64_t step = 1;
+  for (int i = ndim_ - 1; i >= 0; --i) {
+    data_[i] = shape[i];
+    data_[ndim_ + i] = step;
+    step *= shape[i];
+  }
+  size_ = step;
+}
+
+Layout::Layout(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
+               std::int64_t offset) {
+  reserve(static_cast<int>(shape.size()));
+  std::copy(shape.begin(), shape.end(), data_);
+  std::copy(strides.begin(), strides.end(), data_ + ndim_);
+  offset_ = offset;
+  finish();
+}
+
+Layout::Layout(const Layout& other) { *this = other; }
+
+Layout::Layout(Layout&& other) noexcept { *this = std::move(other); }
+
+Layout& Layout::operator=(const Layout& other) {
+  if (this == &other) return *this;
+  reserve(other.ndim_);
+  std::memcpy(data_, other.data_, sizeof(std::int64_t) * 2 * ndim_);
+  size_ = other.size_;
+  offset_ = other.offset_;
+  contiguous_ = other.contiguous_;
+  return *this;
+}
+
+Layout& Layout::operator=(Layout&& other) noexcept {
+  if (this == &other) return *this;
+  if (data_ != inline_) delete[] data_;
+  ndim_ = other.ndim_;
+  size_ = other.size_;
+  offset_ = other.offset_;
+  contiguous_ = other.contiguous_;
+  if (other.data_ == other.inline_) {
+    data_ = inline_;
+    std::memcpy(inline_, other.inline_, sizeof(std::int64_t) * 2 * ndim_);
+  } else {
+    data_ = other.data_;
+    other.data_ = other.inline_;
+    other.ndim_ = 0;
+    other.size_ = 1;
+    other.contiguous_ = true;
+  }
+  return *this;
+}
+
+bool Layout::same_shape(const Layout& other) const noexcept {
+  return ndim_ == other.ndim_ && std::equal(data_, data_ + ndim_, other.data_);
+}
+
+}  // namespace nitinol

@@ -1,0 +1,195 @@
+// Allocator and Buffer: size classes, huge pages, the limit, and admission.
+#include "nitinol/memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+#include "nitinol/buffer.h"
+
+namespace nitinol {
+
+namespace {
+
+constexpr std::size_t alignment = 64;
+constexpr std::size_t huge_from = std::size_t{4} << 20;
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+constexpr std::size_t largest = std::size_t{1} << 62;
+
+// Four classes between two powers of two, so that at most a fifth is wasted.
+std::size_t class_size(std::size_t bytes) noexcept {
+  if (bytes <= 4 * alignment) return std::max<std::size_t>(1, (bytes + 63) / 64) * 64;
+  const std::size_t step = std::bit_floor(bytes - 1) / 4;
+  return (bytes + step - 1) / step * step;
+}
+
+int class_of(std::size_t size) noexcept {
+  const int power = std::bit_width(size) - 1;
+  return power * 4 + static_cast<int>((size >> (power - 2)) & 3);
+}
+
+void* system_allocate(std::size_t size) noexcept {
+  if (size < huge_from) return std::aligned_alloc(alignment, size);
+  void* block = std::aligned_alloc(huge_page, (size + huge_page - 1) / huge_page * huge_page);
+#if defined(MADV_HUGEPAGE)
+  // Only a hint: without huge pages the memory is slower, not wrong.
+  if (block) ::madvise(block, size, MADV_HUGEPAGE);
+#endif
+  return block;
+}
+
+std::size_t read_limit(const char* path) noexcept {
+  std::size_t limit = std::numeric_limits<std::size_t>::max();
+  if (std::FILE* file = std::fopen(path, "re")) {
+    unsigned long long value = 0;
+    if (std::fscanf(file, "%llu", &value) == 1) limit = value;
+    std::fclose(file);
+  }
+  return limit;
+}
+
+}  // namespace
+
+void* Allocator::allocate(std::size_t bytes) noexcept {
+  if (bytes > largest) return nullptr;
+  const std::size_t size = class_size(bytes);
+  std::lock_guard lock(mutex_);
+  if (size > limit_ || in_use_ > limit_ - size) return nullptr;
+  Free*& list = free_[class_of(size)];
+  void* block = nullptr;
+  if (list) {
+    block = list;
+    list = list->next;
+    cached_ -= size;
+  } else {
+    if (in_use_ + cached_ > limit_ - size) trim_locked();
+    block = system_allocate(size);
+    if (!block && cached_ > 0) {
+      trim_locked();
+      block = system_allocate(size);
+    }
+    if (!block) return nullptr;
+  }
+  in_use_ += size;
+  peak_ = std::max(peak_, in_use_);
+  return block;
+}
+
+void Allocator::deallocate(void* block, std::size_t bytes) noexcept {
+  const std::size_t size = class_size(bytes);
+  std::lock_guard lock(mutex_);
+  in_use_ -= size;
+  auto* entry = static_cast<Free*>(block);
+  Free*& list = free_[class_of(size)];
+  entry->next = list;
+  list = entry;
+  cached_ += size;
+  if (in_use_ + cached_ > limit_) trim_locked();
+}
+
+void Allocator::admit(std::size_t bytes) noexcept {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const bool fits = bytes <= limit_ && in_use_ + reserved_ <= limit_ - bytes;
+    if (fits || admitted_ == 0) {
+      ++admitted_;
+      reserved_ += bytes;
+      return;
+    }
+    left_.wait(lock);
+  }
+}
+
+void Allocator::leave(std::size_t bytes) noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    --admitted_;
+    reserved_ -= bytes;
+  }
+  left_.notify_all();
+}
+
+std::size_t Allocator::trim_locked() noexcept {
+  const std::size_t freed = cached_;
+  for (Free*& list : free_) {
+    while (list) {
+      Free* next = list->next;
+      std::free(list);
+      list = next;
+    }
+  }
+  cached_ = 0;
+  return freed;
+}
+
+std::size_t Allocator::trim() noexcept {
+  std::lock_guard lock(mutex_);
+  return trim_locked();
+}
+
+void Allocator::set_limit(std::size_t bytes) noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    limit_ = bytes;
+    if (in_use_ + cached_ > limit_) trim_locked();
+  }
+  left_.notify_all();
+}
+
+MemoryStats Allocator::stats() const noexcept {
+  std::lock_guard lock(mutex_);
+  return {in_use_, cached_, peak_, limit_};
+}
+
+void Allocator::reset_peak() noexcept {
+  std::lock_guard lock(mutex_);
+  peak_ = in_use_;
+}
+
+std::size_t default_memory_limit() noexcept {
+  std::size_t limit = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
+                      static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  limit = std::min(limit, read_limit("/sys/fs/cgroup/memory.max"));
+  limit = std::min(limit, read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+  return limit / 10 * 8;
+}
+
+// The header lies in front of its data: one allocation a buffer.
+static_assert(sizeof(Buffer) <= alignment);
+
+Ref<Buffer> Buffer::allocate(Allocator& allocator, std::size_t bytes) noexcept {
+  void* block = allocator.allocate(bytes + alignment);
+  if (!block) return nullptr;
+  auto* buffer = new (block) Buffer;
+  buffer->data_ = static_cast<char*>(block) + alignment;
+  buffer->bytes_ = bytes;
+  buffer->allocator_ = &allocator;
+  return Ref<Buffer>::adopt(buffer);
+}
+
+Ref<Buffer> Buffer::borrow(void* data, std::size_t bytes, Ref<Keep> keep) {
+  auto* buffer = new Buffer;
+  buffer->data_ = static_cast<char*>(data);
+  buffer->bytes_ = bytes;
+  buffer->keep_ = std::move(keep);
+  return Ref<Buffer>::adopt(buffer);
+}
+
+void Buffer::destroy(Buffer* self) noexcept {
+  if (!self->allocator_) {
+    delete self;
+    return;
+  }
+  Allocator* allocator = self->allocator_;
+  const std::size_t bytes = self->bytes_;
+  self->~Buffer();
+  allocator->deallocate(self, bytes + alignment);
+}
+
+}  // namespace nitinol

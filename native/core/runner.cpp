@@ -1,0 +1,126 @@
+// What happens to a unit before and after its launch, the same on every device.
+#include "nitinol/runner.h"
+
+#include <algorithm>
+
+#include "nitinol/device.h"
+
+namespace nitinol {
+
+void Runner::skip_unwanted(Submission& submission) noexcept {
+  for (auto unit = submission.units.rbegin(); unit != submission.units.rend(); ++unit) {
+    bool wanted = false;
+    for (std::size_t i = 0; i < unit->outputs.size(); ++i) {
+      const Node* output = unit->outputs[i];
+      // One reference is the submission's own, `edges` are its planned readers'.
+      wanted = wanted || output->wanted_.load(std::memory_order_relaxed) || output->references() > 1 + unit->edges[i];
+    }
+    if (!wanted) {
+      unit->status = UnitStatus::skipped;
+      continue;
+    }
+    for (Node* input : unit->inputs) {
+      input->storage()->wanted_.store(true, std::memory_order_relaxed);
+    }
+  }
+}
+
+bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
+  if (unit.status == UnitStatus::skipped) {
+    release(unit);
+    return false;
+  }
+  for (Node* input : unit.inputs) {
+    const Node* storage = input->storage();
+    if (storage->doomed_ || storage->state() == State::poisoned) {
+      doom(unit, UnitStatus::void_);
+      return false;
+    }
+  }
+  if (device.injector.active()) {
+    Phase phase = Phase::completion;
+    const Fault fault = device.injector.draw(phase);
+    if (fault.code != Code::none && phase != Phase::completion) {
+      conclude(unit, fault, phase, false);
+      return false;
+    }
+    after = fault;
+  }
+  find_donor(unit);
+  for (Node* output : unit.outputs) {
+    if (output->buffer_) continue;
+    const std::size_t bytes = output->bytes();
+    output->buffer_ = Buffer::allocate(device.memory, bytes);
+    if (!output->buffer_) {
+      const MemoryStats stats = device.memory.stats();
+      Fault fault;
+      fault.code = Code::out_of_memory;
+      fault.args[0] = static_cast<std::int64_t>(bytes);
+      fault.args[1] = static_cast<std::int64_t>(stats.in_use);
+      fault.args[2] = static_cast<std::int64_t>(stats.limit);
+      conclude(unit, fault, Phase::encode, false);
+      return false;
+    }
+  }
+  return true;
+}
+
+void Runner::find_donor(Unit& unit) noexcept {
+  if (unit.op != Op::slice_update && unit.op != Op::scatter && unit.op != Op::strided_update) {
+    return;
+  }
+  Node* input = unit.inputs[0];
+  Node* output = unit.outputs[0];
+  Node* storage = input->storage();
+  Buffer* buffer = storage->buffer_.get();
+  if (buffer->borrowed() || buffer->references() != 1 || !input->layout().contiguous() ||
+      input->layout().offset() != 0 || input->bytes() != storage->bytes() ||
+      output->bytes() != storage->bytes()) {
+    return;
+  }
+  // Nobody else may read the old value: either this unit is the last reader of a
+  // transient, or the planned node is the only one that refers to it.
+  const bool last_reader =
+      std::find(unit.releases.begin(), unit.releases.end(), storage) != unit.releases.end() &&
+      std::none_of(unit.inputs.begin() + 1, unit.inputs.end(),
+                   [&](Node* other) { return other->storage() == storage; });
+  const bool only_reference =
+      storage->references() == 1 && (input == storage || input->references() == 1);
+  if (!last_reader && !only_reference) return;
+  unit.donor = storage;
+  output->buffer_ = storage->buffer_;
+}
+
+void Runner::conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept {
+  if (fault.code != Code::none) {
+    unit.fault = fault;
+    unit.phase = phase;
+    if (unit.donor && wrote) {
+      unit.donor->consumed_ = true;
+      unit.donor->buffer_ = nullptr;
+    }
+    doom(unit, UnitStatus::failed);
+    return;
+  }
+  if (unit.donor) {
+    unit.donor->consumed_ = true;
+    unit.donor->buffer_ = nullptr;
+  }
+  unit.status = UnitStatus::succeeded;
+  release(unit);
+}
+
+void Runner::doom(Unit& unit, UnitStatus status) noexcept {
+  unit.status = status;
+  for (Node* output : unit.outputs) {
+    output->doomed_ = true;
+    output->buffer_ = nullptr;
+  }
+  release(unit);
+}
+
+void Runner::release(Unit& unit) noexcept {
+  for (Node* transient : unit.releases) transient->buffer_ = nullptr;
+}
+
+}  // namespace nitinol

@@ -1,0 +1,91 @@
+// The entry to scheduling: refusals, waits, and what is pending on a stream.
+#include "nitinol/schedule.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+
+#include "nitinol/graph.h"
+#include "planner.h"
+
+namespace nitinol {
+
+namespace {
+
+std::atomic<bool> is_closed{false};
+std::atomic<bool> is_forked{false};
+
+// Looked at before any lock is touched: in a forked child the locks may be held by
+// threads that do not exist there.
+[[maybe_unused]] const int fork_handler =
+    ::pthread_atfork(nullptr, nullptr, [] { is_forked.store(true, std::memory_order_relaxed); });
+
+}  // namespace
+
+bool forked() noexcept { return is_forked.load(std::memory_order_relaxed); }
+void close() noexcept { is_closed.store(true, std::memory_order_release); }
+bool closed() noexcept { return is_closed.load(std::memory_order_acquire); }
+
+bool Evaluation::done() const noexcept {
+  for (const auto& submission : waits_) {
+    if (!submission->done.is_set()) return false;
+  }
+  return true;
+}
+
+bool Evaluation::wait(std::int64_t nanoseconds) noexcept {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(nanoseconds);
+  for (const auto& submission : waits_) {
+    if (submission->done.is_set()) continue;
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (!submission->done.wait(std::max<std::int64_t>(
+            0, std::chrono::duration_cast<std::chrono::nanoseconds>(left).count()))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline) {
+  ScheduleResult result;
+  bool settled = true;
+  for (Node* root : roots) {
+    const State state = root->state();
+    settled = settled && (state == State::ready || state == State::poisoned);
+  }
+  if (settled) return result;
+  if (forked()) {
+    result.refusal = Refusal::forked;
+    return result;
+  }
+  if (closed()) {
+    result.refusal = Refusal::closed;
+    return result;
+  }
+  std::lock_guard lock(graph_lock());
+  return Planner::shared().run(roots, may_run_inline);
+}
+
+Ref<Evaluation> Planner::pending(Device* device, Stream* stream) {
+  auto evaluation = Ref<Evaluation>::adopt(new Evaluation);
+  std::lock_guard lock(graph_lock());
+  const auto add = [&](Stream* s) {
+    for (Submission* at = s->first_unresolved; at; at = at->next_) {
+      evaluation->waits_.push_back(Ref<Submission>::share(at));
+    }
+  };
+  if (stream) {
+    add(stream);
+  } else {
+    for (Stream* s : device->streams_) add(s);
+  }
+  return evaluation;
+}
+
+Ref<Evaluation> pending_work(Device* device, Stream* stream) {
+  return Planner::pending(device, stream);
+}
+
+}  // namespace nitinol

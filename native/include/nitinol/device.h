@@ -1,0 +1,79 @@
+// Device and Stream: what the core asks of a device, and the order of its work.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nitinol/error.h"
+#include "nitinol/inject.h"
+#include "nitinol/memory.h"
+#include "nitinol/policy.h"
+
+namespace nitinol {
+
+class Device;
+class Submission;
+
+// Work given to a stream runs in order. Streams are immortal and recycled: nodes
+// point to theirs without counting.
+struct Stream {
+  Device* device = nullptr;
+  std::uint32_t index = 0;  // on its device
+  std::uint32_t id = 0;     // in the process
+
+  // Under the graph lock: the submissions not yet committed, oldest first.
+  Submission* head = nullptr;
+  Submission* tail = nullptr;
+  std::uint32_t in_flight = 0;
+  // Those not yet resolved, committed or not.
+  Submission* first_unresolved = nullptr;
+  Submission* last_unresolved = nullptr;
+};
+
+// Devices are immortal.
+class Device {
+ public:
+  Device(const char* kind, int index, std::size_t memory_limit);
+  virtual ~Device() = default;
+
+  // Starts a submission whose dependencies have resolved. It must lead to exactly
+  // one Submission::complete and one Resolver::resolve, whatever fails.
+  virtual void commit(Submission* submission) noexcept = 0;
+  // Submissions of one stream that may be committed at the same time.
+  virtual std::uint32_t depth() const noexcept { return 1; }
+  // Is this submission so small that handing it over costs more than running it on
+  // the calling thread, under the graph lock? Nothing in it may wait or be injected.
+  virtual bool runs_inline(const Submission&) const noexcept { return false; }
+  virtual void run_inline(Submission&) noexcept {}
+
+  const std::string& name() const noexcept { return name_; }
+  const char* kind() const noexcept { return kind_; }
+  int index() const noexcept { return index_; }
+
+  static const std::vector<Device*>& all() noexcept;
+  static void add(Device* device);
+
+  Stream* default_stream() noexcept { return default_stream_; }
+  Stream* make_stream();
+  void recycle_stream(Stream* stream) noexcept;
+
+  Allocator memory;
+  ErrorRecord record;
+  Injector injector;
+  Health health;
+  std::atomic<std::uint64_t> submissions{0};
+  std::atomic<std::uint64_t> units{0};
+
+ private:
+  const char* kind_;
+  int index_;
+  std::string name_;
+  friend class Planner;
+  std::vector<Stream*> streams_;  // under the graph lock
+  std::vector<Stream*> idle_;
+  Stream* default_stream_;
+};
+
+}  // namespace nitinol

@@ -1,0 +1,133 @@
+// Report, Poison and ErrorRecord: what is known of a failure, who inherited it, and
+// where a device keeps what nobody has seen yet.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "nitinol/dtype.h"
+#include "nitinol/fault.h"
+#include "nitinol/op.h"
+#include "nitinol/reclaim.h"
+#include "nitinol/ref.h"
+
+namespace nitinol {
+
+class Device;
+class Submission;
+
+enum class Phase : std::uint8_t { encode, commit, completion };
+const char* name(Phase phase) noexcept;
+
+// Who saw a report first. Everything but `nobody` counts as observed (G4).
+enum class Observer : std::uint8_t { nobody, raised, drained, collected, printed };
+
+// One output of the failed unit.
+struct ReportedArray {
+  static constexpr int max_axes = 8;
+  Op op = Op::data;
+  DType dtype = DType::bool_;
+  std::uint8_t ndim = 0;  // may exceed max_axes: then shape holds the first ones
+  std::int64_t shape[max_axes] = {};
+};
+
+// The immutable account of one failed unit. Fixed size, metadata only: it never
+// refers to nodes or buffers, so holding one keeps nothing else alive.
+class Report : public Counted<Report> {
+ public:
+  static constexpr int max_arrays = 4;
+  static constexpr int max_text = 240;
+
+  Fault fault;
+  Code secondary = Code::none;
+  Phase phase = Phase::completion;
+  Op op = Op::data;
+  std::uint8_t array_count = 0;  // may exceed max_arrays
+  std::uint32_t stream = 0;
+  std::uint32_t unit = 0;
+  std::uint32_t instructions = 1;  // more than one: a fused program
+  std::uint64_t submission = 0;
+  const Device* device = nullptr;
+  ReportedArray arrays[max_arrays];
+  char text[max_text] = {};  // the path of a file
+  Ref<Keep> exception;       // of a host callback
+
+  Observer observer() const noexcept { return observer_.load(std::memory_order_acquire); }
+  // True for the one caller that saw it first.
+  bool observe(Observer by) const noexcept {
+    Observer nobody = Observer::nobody;
+    return observer_.compare_exchange_strong(nobody, by, std::memory_order_acq_rel);
+  }
+
+  bool operator<(const Report& other) const noexcept;  // (device, submission, unit)
+
+ private:
+  friend class ErrorRecord;
+  mutable std::atomic<Observer> observer_{Observer::nobody};
+  Report* next_ = nullptr;
+};
+
+// The sorted set of root reports that spoilt an array. Shared by all who inherit it.
+class Poison : public Counted<Poison> {
+ public:
+  explicit Poison(Ref<Report> root) { roots_.push_back(std::move(root)); }
+  // The union of two sets; one of them itself when it holds the other.
+  static Ref<Poison> merge(const Ref<Poison>& a, const Ref<Poison>& b);
+  std::span<const Ref<Report>> roots() const noexcept { return roots_; }
+
+ private:
+  Poison() = default;
+  std::vector<Ref<Report>> roots_;
+};
+
+struct ErrorCounts {
+  std::uint64_t struck;
+  std::uint64_t raised;
+  std::uint64_t drained;
+  std::uint64_t collected;
+  std::uint64_t printed;
+  std::uint64_t suppressed;
+  std::uint64_t unobserved;
+};
+
+// One per device. Completion handlers push submissions, lock-free; the resolver
+// pushes reports; the eval path loads one word.
+class ErrorRecord {
+ public:
+  // From a completion handler: allocates nothing, takes no lock.
+  void push_completed(Submission* submission) noexcept;
+  // Everything completed so far, oldest first.
+  Submission* take_completed() noexcept;
+
+  // Before the failed slots are published.
+  void push(Ref<Report> report) noexcept;
+  // Marks as observed by `by`; counts it, and forgets it here now and then.
+  bool observe(const Report& report, Observer by) noexcept;
+  // The unobserved reports (stream < 0: of every stream), marked as observed by
+  // `by`, oldest first.
+  std::vector<Ref<Report>> collect(Observer by, std::int64_t stream);
+
+  void suppress() noexcept { suppressed_.fetch_add(1, std::memory_order_relaxed); }
+  // What the eval path loads: zero while nothing ever failed.
+  std::uint64_t failures() const noexcept { return struck_.load(std::memory_order_acquire); }
+  ErrorCounts counts() const noexcept;
+  std::uint64_t failures(Code code) const noexcept {
+    return by_code_[static_cast<int>(code)].load(std::memory_order_relaxed);
+  }
+
+ private:
+  void sweep() noexcept;
+
+  std::atomic<Submission*> completed_{nullptr};
+  std::atomic<Report*> unobserved_{nullptr};
+  std::atomic<std::uint64_t> struck_{0};
+  std::atomic<std::uint64_t> suppressed_{0};
+  std::atomic<std::uint64_t> observed_[5] = {};
+  std::atomic<std::uint64_t> by_code_[static_cast<int>(Code::count_)] = {};
+  std::mutex readers_;  // one reader at a time takes the list and puts back the rest
+};
+
+}  // namespace nitinol

@@ -1,0 +1,61 @@
+// Allocator: a device's memory, recycled by size class, under a limit.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace nitinol {
+
+struct MemoryStats {
+  std::size_t in_use;
+  std::size_t cached;
+  std::size_t peak;
+  std::size_t limit;
+};
+
+class Allocator {
+ public:
+  explicit Allocator(std::size_t limit) noexcept : limit_(limit) {}
+
+  // 64-byte aligned; null when the limit or the system says no. Free blocks of
+  // other sizes are returned to the system before an allocation fails.
+  void* allocate(std::size_t bytes) noexcept;
+  void deallocate(void* block, std::size_t bytes) noexcept;
+
+  // Before a submission is launched, its planned peak is reserved whole: while other
+  // admitted work may give memory back, admit waits for it. When nothing is left to
+  // wait for it returns all the same, and the units meet the limit one by one.
+  void admit(std::size_t bytes) noexcept;
+  void leave(std::size_t bytes) noexcept;
+
+  std::size_t trim() noexcept;  // frees the cache; returns the bytes freed
+  void set_limit(std::size_t bytes) noexcept;
+  MemoryStats stats() const noexcept;
+  void reset_peak() noexcept;
+
+ private:
+  static constexpr int class_count = 4 * 64;
+  struct Free {
+    Free* next;
+  };
+
+  std::size_t trim_locked() noexcept;
+
+  mutable std::mutex mutex_;
+  std::condition_variable left_;
+  Free* free_[class_count] = {};
+  std::size_t limit_;
+  std::size_t in_use_ = 0;
+  std::size_t cached_ = 0;
+  std::size_t peak_ = 0;
+  std::size_t reserved_ = 0;  // by admitted submissions
+  int admitted_ = 0;
+};
+
+// 0.8 of the smaller of RAM and the control group's limit.
+std::size_t default_memory_limit() noexcept;
+
+}  // namespace nitinol

@@ -1,0 +1,30 @@
+// Keep: an object of another runtime (a Python object) that the core holds. It is
+// given back on a list, because the thread that drops it may not own the GIL.
+#pragma once
+
+#include <atomic>
+
+#include "nitinol/ref.h"
+
+namespace nitinol {
+
+class Keep : public Counted<Keep> {
+ public:
+  // Takes over the caller's reference to `object`.
+  explicit Keep(void* object) noexcept : object_(object) {}
+  void* object() const noexcept { return object_; }
+
+  static void destroy(Keep* self) noexcept;
+
+  // The objects waiting for release, as a list; the caller owns it and deletes each.
+  static Keep* take_discarded() noexcept;
+  static bool any_discarded() noexcept;
+  Keep* next() const noexcept { return next_; }
+  static void free(Keep* self) noexcept { delete self; }
+
+ private:
+  void* object_;
+  Keep* next_ = nullptr;
+};
+
+}  // namespace nitinol

@@ -1,0 +1,25 @@
+// Resolver: what happens after a completion, with ordinary locks: reports, poison,
+// publication, dependents, wake-ups.
+#pragma once
+
+#include "nitinol/submission.h"
+
+namespace nitinol {
+
+class Device;
+
+class Resolver {
+ public:
+  // Resolves everything in the device's completion list, and what that decides.
+  static void resolve(Device& device) noexcept;
+
+ private:
+  friend class Planner;
+  static void settle(Submission& submission, Node*& dead) noexcept;
+  // Unlinks it, and counts down those that wait for it.
+  static void retire(Submission& submission) noexcept;
+  // Commits what is ready at the head of the stream's queue.
+  static void advance(Stream& stream) noexcept;
+};
+
+}  // namespace nitinol

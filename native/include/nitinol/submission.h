@@ -1,0 +1,95 @@
+// Submission: a part of the graph handed to one stream as a whole, made of units.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "nitinol/arena.h"
+#include "nitinol/error.h"
+#include "nitinol/node.h"
+#include "nitinol/program.h"
+#include "nitinol/ref.h"
+#include "nitinol/wait.h"
+
+namespace nitinol {
+
+class Device;
+struct Stream;
+
+enum class UnitStatus : std::uint8_t {
+  waiting,
+  succeeded,
+  failed,   // by itself: `fault` says how
+  void_,    // depends on a failure, never launched
+  skipped,  // nobody refers to its outputs any more
+};
+
+// The grain of failure: one kernel, or one fused program.
+struct Unit {
+  Op op = Op::data;  // of the kernel; of the last instruction of a program
+  UnitStatus status = UnitStatus::waiting;
+  Phase phase = Phase::completion;
+  bool fused = false;
+  const Program* program = nullptr;  // null: a kernel
+  std::span<Node*> inputs;           // distinct, kept alive by the outputs
+  std::span<Node*> outputs;          // owned until resolved
+  std::span<Node*> releases;         // transients nobody reads after this unit
+  std::span<std::uint32_t> edges;    // of each output: how many inputs of planned nodes it is
+  Node* donor = nullptr;             // whose storage the output takes over
+  Fault fault;
+  Code secondary = Code::none;  // a second failure of the same unit
+  Keep* exception = nullptr;  // owned until resolved
+};
+
+// How a submission ended, filled by one CAS in the completion handler.
+struct Outcome {
+  enum State : std::uint8_t { pending, writing, complete };
+  std::atomic<std::uint8_t> state{pending};
+  Fault fault;  // of the submission as a whole; Code::none: look at the units
+};
+
+class Submission : public Counted<Submission> {
+ public:
+  std::uint64_t id = 0;
+  Device* device = nullptr;
+  Stream* stream = nullptr;
+  std::span<Unit> units;
+  std::size_t planned_bytes = 0;  // the peak that its units need at once
+  Arena arena;
+  Outcome outcome;
+  Signal done;
+  Submission* next_in_queue = nullptr;  // of the device, between commit and launch
+
+  // The completion: once, from any thread, without lock or allocation. The caller
+  // (or the resolver thread) then runs Resolver::resolve for the device.
+  // False when it was completed before: a second completion is ignored.
+  bool complete(const Fault& fault = {}) noexcept;
+
+ private:
+  friend class ErrorRecord;
+  friend class Planner;
+  friend class Resolver;
+  friend struct Stream;
+
+  // A dependent's entry in the list of the submission it waits for. It lives in the
+  // dependent's arena and is read before the decrement that gives it away.
+  struct Edge {
+    Submission* dependent = nullptr;
+    Edge* next = nullptr;
+  };
+
+  // Under the graph lock.
+  Edge* dependents_ = nullptr;
+  std::uint32_t pending_ = 0;  // dependencies that have not resolved
+  std::uint64_t stamp_ = 0;    // the last planned submission that depends on this one
+  Submission* next_in_stream_ = nullptr;
+  // The stream's unresolved submissions.
+  Submission* previous_ = nullptr;
+  Submission* next_ = nullptr;
+  Submission* next_in_list_ = nullptr;  // of those resolved together
+
+  Submission* next_completed_ = nullptr;  // in the record's completion list
+};
+
+}  // namespace nitinol
