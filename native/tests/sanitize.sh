@@ -37,6 +37,17 @@ if [[ -d $build ]]; then
 else
   meson setup "$build" "${options[@]}"
 fi
-ninja -C "$build"
+ninja -k 0 -C "$build"
+# The tests of matmul and linear algebra need OpenBLAS, from the package that nitinol depends on.
+if [[ -z ${NITINOL_TEST_BLAS-} ]]; then
+  NITINOL_TEST_BLAS=$(python3 - <<'EOF' || true
+import pathlib
+import scipy_openblas64 as package
+print(next(pathlib.Path(package.get_lib_dir()).glob(f"lib{package.get_library()}.*")))
+EOF
+  )
+  [[ -n $NITINOL_TEST_BLAS ]] && export NITINOL_TEST_BLAS ||
+    echo "$0: scipy-openblas64 is not installed here: what needs it is skipped." >&2
+fi
 export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:${TSAN_OPTIONS-}"
 exec meson test -C "$build" --no-rebuild --print-errorlogs "$@"
