@@ -63,7 +63,7 @@ class dtype:
     number: int
     numpy: numpy.dtype
 
-    def __new__(cls, obj):
+    def __new__(cls, obj):  # noqa: D102 (as_dtype)
         return as_dtype(obj)
 
     def __setattr__(self, name, value):
@@ -97,13 +97,22 @@ def _make(number, name):
     return made
 
 
-# The order is that of DType in dtype.h: the index is the number.
-_NAMES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
-    "float16 float32 float64 complex64 complex128"
-).split()
-ALL = tuple(_make(number, name) for number, name in enumerate(_NAMES))
-(
+# The numbers are those of DType in dtype.h.
+bool = _make(0, "bool")
+int8 = _make(1, "int8")
+int16 = _make(2, "int16")
+int32 = _make(3, "int32")
+int64 = _make(4, "int64")
+uint8 = _make(5, "uint8")
+uint16 = _make(6, "uint16")
+uint32 = _make(7, "uint32")
+uint64 = _make(8, "uint64")
+float16 = _make(9, "float16")
+float32 = _make(10, "float32")
+float64 = _make(11, "float64")
+complex64 = _make(12, "complex64")
+complex128 = _make(13, "complex128")
+ALL = (
     bool,
     int8,
     int16,
@@ -118,7 +127,7 @@ ALL = tuple(_make(number, name) for number, name in enumerate(_NAMES))
     float64,
     complex64,
     complex128,
-) = ALL
+)
 
 DEFAULT_FLOAT = float32
 DEFAULT_INT = int64
@@ -154,7 +163,9 @@ def as_dtype(obj) -> dtype:
             return _LOOKUP[numpy.dtype(obj).newbyteorder("=")]
         except (KeyError, TypeError):
             pass
-    raise TypeError(f"{obj!r} is not a dtype of nitinol, which has {', '.join(_NAMES)}.")
+    raise TypeError(
+        f"{obj!r} is not a dtype of nitinol, which has {', '.join(each.name for each in ALL)}."
+    )
 
 
 def _promote(a, b):
@@ -299,8 +310,8 @@ def isdtype(dtype, kind) -> builtins.bool:
     dtype : dtype
     kind : dtype, str, or tuple of these
         A dtype is compared for equality. The strings are ``"bool"``, ``"signed integer"``,
-        ``"unsigned integer"``, ``"integral"``, ``"real floating"``, ``"complex floating"`` and ``"numeric"``. A
-        tuple asks whether any of its members fits.
+        ``"unsigned integer"``, ``"integral"``, ``"real floating"``, ``"complex floating"`` and
+        ``"numeric"``. A tuple asks whether any of its members fits.
 
     Raises
     ------

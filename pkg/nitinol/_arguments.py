@@ -1,0 +1,202 @@
+"""Turns the arguments of public functions into arrays, axes and shapes, or raises at once."""
+
+import operator
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from nitinol import dtypes
+from nitinol._array import Array, apply, asarray, layout, view
+from numpy.exceptions import AxisError
+
+
+def array_of(x: Any, dtype: Any = None) -> Array:
+    """`x` itself when it is an Array; else an array made of it."""
+    if isinstance(x, Array):
+        return x
+    return asarray(x, dtype)
+
+
+def check_device(device: Any) -> None:
+    """Raise unless `device` is None or where new arrays go anyway."""
+    if device is None:
+        return
+    from nitinol._device import default_device
+
+    default = default_device()
+    if device != default and str(device) != str(default):
+        raise ValueError(f"Device {device!r} was asked for; new arrays are made on {default!r}.")
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    """`axis` counted from the front."""
+    try:
+        index = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"An axis is an integer; {axis!r} was given.") from None
+    if not -ndim <= index < ndim:
+        expected = f"expected {-ndim} to {ndim - 1}" if ndim else "it has no axes"
+        raise AxisError(
+            f"Axis {index} is out of range for an array of {ndim} dimensions; {expected}."
+        )
+    return index + ndim if index < 0 else index
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes meant by None (all), an integer or a sequence, counted from the front."""
+    if axis is None:
+        return tuple(range(ndim))
+    if not isinstance(axis, Sequence):
+        return (axis_of(axis, ndim),)
+    axes = tuple(axis_of(each, ndim) for each in axis)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"Axes {tuple(axis)} name an axis twice; expected each axis once.")
+    return axes
+
+
+def shape_of(shape: Any) -> tuple[int, ...]:
+    """A shape from an integer or a sequence of non-negative integers."""
+    sizes = shape if isinstance(shape, Sequence) else (shape,)
+    try:
+        result = tuple(operator.index(size) for size in sizes)
+    except TypeError:
+        raise TypeError(f"A shape is an integer or a tuple of them; {shape!r} was given.") from None
+    for size in result:
+        if size < 0:
+            raise ValueError(f"Shape {result} holds {size}; expected sizes of 0 or more.")
+    return result
+
+
+def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that `shapes` broadcast to."""
+    result: list[int] = []
+    for shape in shapes:
+        if len(shape) > len(result):
+            result = [1] * (len(shape) - len(result)) + result
+        for i, size in enumerate(reversed(shape), 1):
+            if result[-i] == 1:
+                result[-i] = size
+            elif size not in (1, result[-i]):
+                listed = ", ".join(map(str, shapes))
+                raise ValueError(
+                    f"Shapes {listed} can't be broadcast together: axis {-i} has the sizes "
+                    f"{result[-i]} and {size}, expected equal sizes or 1."
+                )
+    return tuple(result)
+
+
+def fresh(x: Array) -> Array:
+    """Another handle to the value of `x`: ``y[i] = v`` on the one leaves the other alone."""
+    return view(x, *layout(x))
+
+
+def cast(x: Array, dtype: dtypes.dtype) -> Array:
+    """`x` as `dtype`; `x` itself when it is of that dtype."""
+    if x.dtype is dtype:
+        return x
+    if x.dtype.kind == "c" and dtype.kind != "c":
+        raise TypeError(
+            f"A {x.dtype.name} array can't be cast to {dtype.name}; expected a complex dtype, or "
+            f"the real or imag part."
+        )
+    return apply("cast", (x,), x.shape, dtype)
+
+
+def promoted(*operands: Any) -> list[Array]:
+    """The operands, arrays and Python scalars, as arrays of the one dtype they promote to."""
+    known = [
+        each if isinstance(each, Array | bool | int | float | complex) else asarray(each)
+        for each in operands
+    ]
+    target = dtypes.result_type(*known)
+    return [
+        cast(each, target) if isinstance(each, Array) else asarray(each, target) for each in known
+    ]
+
+
+def permuted(x: Array, axes: Sequence[int]) -> Array:
+    """A view whose axis i is axis ``axes[i]`` of `x`."""
+    shape, strides, offset = layout(x)
+    return view(x, tuple(shape[a] for a in axes), tuple(strides[a] for a in axes), offset)
+
+
+def broadcast_view(x: Array, shape: tuple[int, ...]) -> Array:
+    """A view of the `shape` that `x` is known to broadcast to, by strides of 0."""
+    old, strides, offset = layout(x)
+    lead = len(shape) - len(old)
+    kept = tuple(
+        0 if size != wanted else stride
+        for size, stride, wanted in zip(old, strides, shape[lead:], strict=True)
+    )
+    return view(x, shape, (0,) * lead + kept, offset)
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    strides = [1] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        strides[i] = strides[i + 1] * max(shape[i + 1], 1)
+    return tuple(strides)
+
+
+def strides_for(
+    old: Sequence[int], strides: Sequence[int], new: Sequence[int]
+) -> tuple[int, ...] | None:
+    """The strides that show elements laid out as (`old`, `strides`) in the shape `new`, row-major.
+
+    Both shapes have the same number of elements. None when no strides do: a copy is needed.
+    """
+    if 0 in old:
+        return _row_major(new)
+    # Runs of axes that lie without a gap are one axis (size, stride) of the storage.
+    runs: list[list[int]] = []
+    for size, stride in zip(old, strides, strict=True):
+        if size == 1:
+            continue
+        if runs and runs[-1][1] == size * stride:
+            runs[-1][0] *= size
+            runs[-1][1] = stride
+        else:
+            runs.append([size, stride])
+    result = [0] * len(new)
+    i = len(new) - 1
+    for size, stride in reversed(runs):
+        # The new axes, from the last one, must split this run exactly.
+        left = size
+        while left > 1:
+            if new[i] == 1:
+                result[i] = stride
+            else:
+                if left % new[i]:
+                    return None
+                result[i] = stride
+                stride *= new[i]
+                left //= new[i]
+            i -= 1
+    # The rest of the axes have the size 1: any stride does, row-major is the tidy one.
+    for j in range(i, -1, -1):
+        result[j] = result[j + 1] * new[j + 1] if j + 1 < len(new) else 1
+    return tuple(result)
+
+
+def reshaped(x: Array, shape: tuple[int, ...], copy: bool | None = None) -> Array:
+    """`x` in a `shape` of the same size: a view where strides allow it, or else a copy.
+
+    With `copy` True always a copy; with False a ValueError where one would be needed.
+    """
+    old, strides, offset = layout(x)
+    if not copy:
+        found = strides_for(old, strides, shape)
+        if found is not None:
+            return view(x, shape, found, offset)
+        if copy is False:
+            raise ValueError(
+                f"An array of shape {x.shape} with strides {tuple(strides)} can't be seen in the "
+                f"shape {shape} without a copy, and copy=False was given."
+            )
+    made = apply("copy", (x,), x.shape, x.dtype)
+    return view(made, shape, _row_major(shape), 0)
+
+
+def size_of(shape: Sequence[int]) -> int:
+    """The number of elements of `shape`."""
+    return prod(shape)
