@@ -104,11 +104,13 @@ void help(int index) noexcept {
   if ((state & workers_mask) == 1 && (state & waiting)) slot.state.notify_all();
 }
 
-void sleep_until_work() noexcept {
+void sleep_until_work(int number) noexcept {
   sleepers.fetch_add(1, std::memory_order_seq_cst);
   const std::uint32_t seen = wake_count.load(std::memory_order_seq_cst);
   // Either this sees the caller's slot or the caller sees this sleeper: both are seq_cst.
-  if (open_slots.load(std::memory_order_seq_cst) == 0) {
+  // Who is to be parked must not sleep here, it would use up a wake-up meant for others.
+  if (open_slots.load(std::memory_order_seq_cst) == 0 &&
+      number < limit.load(std::memory_order_seq_cst)) {
     wake_count.wait(seen, std::memory_order_acquire);
   }
   sleepers.fetch_sub(1, std::memory_order_relaxed);
@@ -127,7 +129,7 @@ void* worker_main(void* argument) noexcept {
     if (mask == 0 && !spin(idle_spin, [&] {
           return (mask = open_slots.load(std::memory_order_relaxed)) != 0;
         })) {
-      sleep_until_work();
+      sleep_until_work(number);
       continue;
     }
     // Each worker starts elsewhere, so that several jobs at a time all get help.
@@ -276,8 +278,11 @@ int concurrency() noexcept {
 
 void set_concurrency(int threads) noexcept {
   if (forked.load(std::memory_order_relaxed)) return;  // a child has no workers
-  limit.store(std::clamp(threads, 1, max_threads), std::memory_order_release);
+  limit.store(std::clamp(threads, 1, max_threads), std::memory_order_seq_cst);
   limit.notify_all();
+  // Sleepers that are now to be parked leave the queue of those a job wakes.
+  wake_count.fetch_add(1, std::memory_order_seq_cst);
+  wake_count.notify_all();
 }
 
 }  // namespace nitinol::cpu
