@@ -1,0 +1,334 @@
+// matmul over BLAS: operands are read as they lie where BLAS can, packed where it can't, and the
+// results are cut into panels by shape alone, so that no bit depends on the number of threads.
+#include "cpu/kernels/matmul.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "cpu/blas.h"
+#include "cpu/half.h"
+#include "cpu/pool.h"
+
+namespace nitinol::cpu::kernels {
+
+MatrixBatch MatrixBatch::of(const View& view) noexcept {
+  const Layout& layout = *view.layout;
+  MatrixBatch matrices;
+  matrices.data = view.data;
+  matrices.batch_ndim = layout.ndim() - 2;
+  for (int i = 0; i < matrices.batch_ndim; ++i) {
+    matrices.batch_shape[i] = layout.shape(i);
+    matrices.batch_stride[i] = layout.stride(i);
+  }
+  matrices.rows = layout.shape(layout.ndim() - 2);
+  matrices.columns = layout.shape(layout.ndim() - 1);
+  matrices.row_stride = layout.stride(layout.ndim() - 2);
+  matrices.column_stride = layout.stride(layout.ndim() - 1);
+  return matrices;
+}
+
+std::int64_t MatrixBatch::batch() const noexcept {
+  std::int64_t count = 1;
+  for (int i = 0; i < batch_ndim; ++i) count *= batch_shape[i];
+  return count;
+}
+
+std::int64_t MatrixBatch::offset(std::int64_t index) const noexcept {
+  std::int64_t total = 0;
+  for (int i = batch_ndim - 1; i >= 0; --i) {
+    total += index % batch_shape[i] * batch_stride[i];
+    index /= batch_shape[i];
+  }
+  return total;
+}
+
+namespace {
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) noexcept { return (a + b - 1) / b; }
+
+std::int64_t saturating_product(std::int64_t a, std::int64_t b) noexcept {
+  std::int64_t product;
+  return __builtin_mul_overflow(a, b, &product) ? std::int64_t{1} << 62 : product;
+}
+
+}  // namespace
+
+Partition partition(std::int64_t m, std::int64_t n, std::int64_t k) noexcept {
+  // Below 2^23 products (some 70 us of one core) cutting costs more than it gains; from 4 panels
+  // on a panel is 2^27 at least, because every panel packs its operands anew.
+  const std::int64_t products = saturating_product(saturating_product(m, n), k);
+  // Products with a vector only read their matrix, so smaller panels do.
+  const std::int64_t wanted = std::clamp<std::int64_t>(
+      m == 1 || n == 1 ? std::min<std::int64_t>(products >> 19, 32)
+                       : std::max(std::min<std::int64_t>(products >> 23, 4), products >> 27),
+      1, 64);
+  const int power = std::bit_width(static_cast<std::uint64_t>(wanted)) - 1;
+  // The grid that packs least; narrow panels of a thin product also write the result in pieces.
+  const std::int64_t column_weight = k < 256 ? 4 : 1;
+  std::int64_t best = -1;
+  int best_rows = 0;
+  for (int rows = 0; rows <= power; ++rows) {
+    const std::int64_t cost = saturating_product(m, column_weight << (power - rows)) / 2 +
+                              saturating_product(n, std::int64_t{1} << rows) / 2;
+    if (best < 0 || cost < best) {
+      best = cost;
+      best_rows = rows;
+    }
+  }
+  Partition cuts;
+  cuts.row_panel = divide_up(divide_up(m, std::int64_t{1} << best_rows), 32) * 32;
+  cuts.column_panel = divide_up(divide_up(n, std::int64_t{1} << (power - best_rows)), 64) * 64;
+  cuts.row_panels = divide_up(m, cuts.row_panel);
+  cuts.column_panels = divide_up(n, cuts.column_panel);
+  return cuts;
+}
+
+namespace {
+
+// A matrix batch that BLAS can read: element (i, j) at data[i * ld + j], or with i and j exchanged.
+template <class T>
+struct BlasOperand {
+  const T* data;
+  bool transposed;
+  std::int64_t ld;
+};
+
+// Whether unit-stride rows `ld` apart are a matrix BLAS accepts; sets ld.
+bool rows_readable(std::int64_t rows, std::int64_t columns, std::int64_t row_stride,
+                   std::int64_t column_stride, std::int64_t& ld) noexcept {
+  if (column_stride != 1 && columns != 1) return false;
+  ld = rows == 1 ? std::max<std::int64_t>(columns, 1) : row_stride;
+  return ld >= std::max<std::int64_t>(columns, 1);
+}
+
+template <class To, class From>
+To convert(From value) noexcept {
+  if constexpr (std::is_same_v<To, From>) {
+    return value;
+  } else {
+    static_assert(std::is_same_v<From, float16> && std::is_same_v<To, float>);
+    return to_float(value);
+  }
+}
+
+template <class T, class From>
+void copy_row(T* target, const From* source, std::int64_t count, std::int64_t stride) noexcept {
+  if (stride == 1) {
+    for (std::int64_t j = 0; j < count; ++j) target[j] = convert<T>(source[j]);
+  } else {
+    for (std::int64_t j = 0; j < count; ++j) target[j] = convert<T>(source[j * stride]);
+  }
+}
+
+// One operand of the product, packed into `memory` when BLAS can't read it where it lies.
+template <class T, class From>
+class Operand {
+ public:
+  explicit Operand(const MatrixBatch& source) noexcept : m_(source) {
+    if constexpr (std::is_same_v<T, From>) {
+      if (rows_readable(m_.rows, m_.columns, m_.row_stride, m_.column_stride, ld_)) {
+        transposed_ = false;
+        packed_ = false;
+      } else if (rows_readable(m_.columns, m_.rows, m_.column_stride, m_.row_stride, ld_)) {
+        transposed_ = true;
+        packed_ = false;
+      }
+    }
+    if (!packed_) return;
+    // Packed in the order in which the memory is read.
+    transposed_ = std::abs(m_.row_stride) < std::abs(m_.column_stride);
+    ld_ = transposed_ ? m_.rows : m_.columns;
+    for (int i = 0; i < m_.batch_ndim; ++i) {
+      if (m_.batch_stride[i] != 0) distinct_ *= m_.batch_shape[i];
+    }
+  }
+
+  std::size_t pack_bytes() const noexcept {
+    if (!packed_) return 0;
+    std::int64_t bytes;
+    if (__builtin_mul_overflow(distinct_ * m_.rows, m_.columns * std::int64_t{sizeof(T)}, &bytes)) {
+      return std::size_t{1} << 62;
+    }
+    return static_cast<std::size_t>(bytes);
+  }
+
+  void pack(T* memory) noexcept {
+    if (!packed_) return;
+    MatrixBatch distinct = m_;  // without the broadcast axes
+    distinct.batch_ndim = 0;
+    std::int64_t stride = m_.rows * m_.columns;
+    for (int i = 0; i < m_.batch_ndim; ++i) {
+      if (m_.batch_stride[i] == 0) continue;
+      distinct.batch_shape[distinct.batch_ndim] = m_.batch_shape[i];
+      distinct.batch_stride[distinct.batch_ndim++] = m_.batch_stride[i];
+    }
+    for (int i = m_.batch_ndim - 1; i >= 0; --i) {
+      if (m_.batch_stride[i] == 0) continue;
+      m_.batch_stride[i] = stride;
+      stride *= m_.batch_shape[i];
+    }
+    const std::int64_t lines = transposed_ ? m_.columns : m_.rows;
+    const std::int64_t line_stride = transposed_ ? m_.column_stride : m_.row_stride;
+    const std::int64_t step = transposed_ ? m_.row_stride : m_.column_stride;
+    const From* source = reinterpret_cast<const From*>(m_.data);
+    const std::int64_t grain = std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, ld_));
+    parallel_for(distinct_ * lines, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t line = begin; line < end; ++line) {
+        copy_row(memory + line * ld_,
+                 source + distinct.offset(line / lines) + line % lines * line_stride, ld_, step);
+      }
+    });
+    m_.data = reinterpret_cast<char*>(memory);
+  }
+
+  BlasOperand<T> at(std::int64_t index) const noexcept {
+    return {reinterpret_cast<const T*>(m_.data) + m_.offset(index), transposed_, ld_};
+  }
+
+ private:
+  MatrixBatch m_;
+  bool packed_ = true;
+  bool transposed_ = false;
+  std::int64_t ld_ = 0;
+  std::int64_t distinct_ = 1;
+};
+
+template <class T>
+void multiply_panel(const BlasOperand<T>& a, const BlasOperand<T>& b, std::int64_t i0,
+                    std::int64_t j0, std::int64_t m, std::int64_t n, std::int64_t k, T* c,
+                    std::int64_t ldc) noexcept {
+  const T* a_panel = a.data + (a.transposed ? i0 : i0 * a.ld);
+  const T* b_panel = b.data + (b.transposed ? j0 * b.ld : j0);
+  // A vector times a matrix is bound by reading the matrix once, which gemv does.
+  const bool a_vector = m == 1 && (!a.transposed || a.ld == 1);
+  const bool b_vector = n == 1 && (b.transposed || b.ld == 1);
+  if (a_vector) {
+    if (b.transposed) {
+      blas::gemv(false, n, k, b_panel, b.ld, a_panel, c);
+    } else {
+      blas::gemv(true, k, n, b_panel, b.ld, a_panel, c);
+    }
+  } else if (b_vector && ldc == 1) {
+    if (a.transposed) {
+      blas::gemv(true, k, m, a_panel, a.ld, b_panel, c);
+    } else {
+      blas::gemv(false, m, k, a_panel, a.ld, b_panel, c);
+    }
+  } else {
+    blas::gemm<T>(a.transposed, b.transposed, m, n, k, T{1}, a_panel, a.ld, b_panel, b.ld, T{}, c,
+                  ldc);
+  }
+}
+
+template <class T, class Element>
+void multiply(const Launch& launch, const MatrixBatch& ma, const MatrixBatch& mb,
+              const MatrixBatch& mc) noexcept {
+  Operand<T, Element> a(ma), b(mb);
+  const std::size_t a_bytes = (a.pack_bytes() + 63) & ~std::size_t{63};
+  const std::size_t bytes = a_bytes + b.pack_bytes();
+  Scratch memory(std::max<std::size_t>(bytes, 1));
+  if (!memory) {
+    launch.fault.raise(0, Code::out_of_memory, static_cast<std::int64_t>(bytes));
+    return;
+  }
+  a.pack(memory.as<T>());
+  b.pack(reinterpret_cast<T*>(memory.as<char>() + a_bytes));
+
+  const std::int64_t m = mc.rows, n = mc.columns, k = ma.columns, batch = mc.batch();
+  const Partition cuts = partition(m, n, k);
+  const std::int64_t panels = cuts.panels();
+  const std::int64_t products = saturating_product(saturating_product(m, n), k);
+  const std::int64_t grain =
+      panels > 1 ? 1 : std::max<std::int64_t>(1, (std::int64_t{1} << 20) / products);
+  parallel_for(batch * panels, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t index = task / panels, panel = task % panels;
+      const std::int64_t i0 = panel / cuts.column_panels * cuts.row_panel;
+      const std::int64_t j0 = panel % cuts.column_panels * cuts.column_panel;
+      const std::int64_t rows = std::min(cuts.row_panel, m - i0);
+      const std::int64_t columns = std::min(cuts.column_panel, n - j0);
+      Element* c = reinterpret_cast<Element*>(mc.data) + index * m * n + i0 * n + j0;
+      if constexpr (std::is_same_v<T, Element>) {
+        multiply_panel<T>(a.at(index), b.at(index), i0, j0, rows, columns, k, c, n);
+      } else {
+        Scratch result(static_cast<std::size_t>(rows * columns) * sizeof(T));
+        if (!result) {
+          launch.fault.raise(task, Code::out_of_memory,
+                             rows * columns * static_cast<std::int64_t>(sizeof(T)));
+          return;
+        }
+        T* wide = result.as<T>();
+        multiply_panel<T>(a.at(index), b.at(index), i0, j0, rows, columns, k, wide, columns);
+        for (std::int64_t i = 0; i < rows; ++i) {
+          for (std::int64_t j = 0; j < columns; ++j) {
+            c[i * n + j] = to_half(wide[i * columns + j]);
+          }
+        }
+      }
+    }
+  });
+}
+
+// (batch..., m, k) @ (k, n) with one right-hand matrix is a single product of batch * m rows,
+// where those rows lie evenly spaced.
+void join_batch_with_rows(MatrixBatch& a, MatrixBatch& b, MatrixBatch& c) noexcept {
+  std::int64_t rows = a.rows;
+  std::int64_t spacing = a.row_stride;
+  for (int i = a.batch_ndim - 1; i >= 0; --i) {
+    if (a.batch_shape[i] == 1) continue;
+    if (b.batch_stride[i] != 0) return;
+    if (rows == 1) {
+      spacing = a.batch_stride[i];
+    } else if (a.batch_stride[i] != rows * spacing) {
+      return;
+    }
+    rows *= a.batch_shape[i];
+  }
+  a.batch_ndim = b.batch_ndim = c.batch_ndim = 0;
+  a.rows = c.rows = rows;
+  a.row_stride = spacing;
+  c.row_stride = c.columns;
+}
+
+}  // namespace
+
+void matmul(const Launch& launch) noexcept {
+  const DType dtype = launch.output.dtype;
+  if (launch.inputs[0].dtype != dtype || launch.inputs[1].dtype != dtype) {
+    launch.fault.raise(0, Code::internal);
+    return;
+  }
+  const std::int64_t size = launch.output.layout->size();
+  if (size == 0) return;
+  MatrixBatch a = MatrixBatch::of(launch.inputs[0]);
+  MatrixBatch b = MatrixBatch::of(launch.inputs[1]);
+  MatrixBatch c = MatrixBatch::of(launch.output);
+  if (a.columns == 0) {
+    std::memset(launch.output.data, 0, static_cast<std::size_t>(size) * itemsize(dtype));
+    return;
+  }
+  join_batch_with_rows(a, b, c);
+  if (dtype < DType::float16) {
+    matmul_integer(launch, a, b, c);
+    return;
+  }
+  if (!blas::loaded()) {
+    launch.fault.raise(0, Code::internal);
+    return;
+  }
+  switch (dtype) {
+    case DType::float16:
+      return multiply<float, float16>(launch, a, b, c);
+    case DType::float32:
+      return multiply<float, float>(launch, a, b, c);
+    case DType::float64:
+      return multiply<double, double>(launch, a, b, c);
+    case DType::complex64:
+      return multiply<complex64, complex64>(launch, a, b, c);
+    default:
+      return multiply<complex128, complex128>(launch, a, b, c);
+  }
+}
+
+}  // namespace nitinol::cpu::kernels

@@ -1,0 +1,602 @@
+// matmul, inv, solve, cholesky, det and read_file against plain loops. The OpenBLAS library is the
+// first argument, or NITINOL_TEST_BLAS in the environment; without one the program is skipped (77).
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "cpu/blas.h"
+#include "cpu/half.h"
+#include "cpu/kernels/files.h"
+#include "cpu/kernels/linalg.h"
+#include "cpu/kernels/matmul.h"
+#include "cpu/pool.h"
+
+namespace {
+
+using namespace nitinol;
+using namespace nitinol::cpu;
+using Shape = std::vector<std::int64_t>;
+
+std::mt19937_64 generator(7);
+
+std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(generator() % n); }
+
+template <class T>
+T random_value() {
+  if constexpr (std::is_same_v<T, bool>) {
+    return below(4) == 0;
+  } else if constexpr (std::is_integral_v<T>) {
+    return static_cast<T>(generator());
+  } else if constexpr (std::is_same_v<T, complex64> || std::is_same_v<T, complex128>) {
+    using R = typename T::value_type;
+    return {random_value<R>(), random_value<R>()};
+  } else {
+    return static_cast<T>(static_cast<double>(below(2001)) / 1000.0 - 1.0);
+  }
+}
+
+// An array with elements at any distance from each other.
+template <class T>
+struct Array {
+  // Not std::vector: its bool has no elements one can point at.
+  std::unique_ptr<T[]> memory;
+  Layout layout;
+  T* first = nullptr;
+
+  View view(DType dtype) { return {reinterpret_cast<char*>(first), &layout, dtype}; }
+
+  T& at(const Shape& index) {
+    std::int64_t offset = 0;
+    for (std::size_t i = 0; i < index.size(); ++i) offset += index[i] * layout.stride(i);
+    return first[offset];
+  }
+};
+
+template <class T>
+Array<T> contiguous(const Shape& shape) {
+  Array<T> array;
+  array.layout = Layout(shape);
+  array.memory.reset(new T[array.layout.size() + 1]());
+  array.first = array.memory.get();
+  for (std::int64_t i = 0; i < array.layout.size(); ++i) array.first[i] = random_value<T>();
+  return array;
+}
+
+// Random order of axes, gaps, flips, and broadcast axes where `batch` of them may be.
+template <class T>
+Array<T> strided(const Shape& shape, int batch) {
+  const int ndim = static_cast<int>(shape.size());
+  std::vector<int> order(ndim);
+  for (int i = 0; i < ndim; ++i) order[i] = i;
+  if (below(2)) std::shuffle(order.begin(), order.end(), generator);
+  Shape strides(ndim);
+  std::int64_t step = 1, offset = 0;
+  for (int i = ndim - 1; i >= 0; --i) {
+    const int axis = order[i];
+    if (axis < batch && below(3) == 0) {
+      strides[axis] = 0;
+      continue;
+    }
+    if (below(4) == 0) step *= 2;
+    strides[axis] = step;
+    step *= std::max<std::int64_t>(shape[axis], 1);
+    if (below(5) == 0) {
+      offset += strides[axis] * (std::max<std::int64_t>(shape[axis], 1) - 1);
+      strides[axis] = -strides[axis];
+    }
+  }
+  Array<T> array;
+  array.layout = Layout(shape, strides, 0);
+  array.memory.reset(new T[step + 1]());
+  for (std::int64_t i = 0; i < step; ++i) array.memory[i] = random_value<T>();
+  array.first = array.memory.get() + offset;
+  return array;
+}
+
+const Params no_params;
+
+FaultSlot& run(Kernel kernel, std::vector<View> inputs, View output,
+               const Params& params = no_params) {
+  static thread_local std::unique_ptr<FaultSlot> fault;
+  fault = std::make_unique<FaultSlot>();
+  kernel(Launch{params, inputs, output, *fault});
+  return *fault;
+}
+
+Shape join(const Shape& batch, std::int64_t rows, std::int64_t columns) {
+  Shape shape = batch;
+  shape.push_back(rows);
+  shape.push_back(columns);
+  return shape;
+}
+
+// Every index of the batch axes, as a prefix.
+std::vector<Shape> indices(const Shape& batch) {
+  std::vector<Shape> all{{}};
+  for (std::int64_t extent : batch) {
+    std::vector<Shape> next;
+    for (const Shape& prefix : all) {
+      for (std::int64_t i = 0; i < extent; ++i) {
+        next.push_back(prefix);
+        next.back().push_back(i);
+      }
+    }
+    all = next;
+  }
+  return all;
+}
+
+template <class T>
+double magnitude(T x) {
+  if constexpr (std::is_same_v<T, complex64> || std::is_same_v<T, complex128>) {
+    return std::abs(std::complex<double>(x));
+  } else {
+    return std::abs(static_cast<double>(x));
+  }
+}
+
+template <class T>
+double tolerance(std::int64_t n) {
+  if (std::is_same_v<T, float16>) return 2e-3 * static_cast<double>(n + 1);
+  const bool single = std::is_same_v<T, float> || std::is_same_v<T, complex64>;
+  return (single ? 1e-6 : 1e-14) * static_cast<double>(n + 1) * 4;
+}
+
+template <class T>
+void check_matmul(DType dtype, Array<T>& a, Array<T>& b, const Shape& batch, std::int64_t m,
+                  std::int64_t n, std::int64_t k) {
+  Array<T> c = contiguous<T>(join(batch, m, n));
+  // What was there must not show through, NaN least of all.
+  std::memset(static_cast<void*>(c.first), std::is_same_v<T, bool> ? 1 : 0xff,
+              c.layout.size() * sizeof(T));
+  CHECK(!run(kernels::matmul, {a.view(dtype), b.view(dtype)}, c.view(dtype)).failed());
+  using Sum =
+      std::conditional_t<std::is_same_v<T, complex64> || std::is_same_v<T, complex128>, complex128,
+                         std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>>;
+  const int rank = static_cast<int>(batch.size()) + 2;
+  const std::int64_t a_row = a.layout.stride(rank - 2), a_column = a.layout.stride(rank - 1);
+  const std::int64_t b_row = b.layout.stride(rank - 2), b_column = b.layout.stride(rank - 1);
+  for (const Shape& at : indices(batch)) {
+    const T* a_rows = &a.at(at);
+    const T* b_rows = &b.at(at);
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        Sum sum{};
+        for (std::int64_t l = 0; l < k; ++l) {
+          sum += static_cast<Sum>(a_rows[i * a_row + l * a_column]) *
+                 static_cast<Sum>(b_rows[l * b_row + j * b_column]);
+        }
+        const T got = c.at(join(at, i, j));
+        if constexpr (std::is_integral_v<T>) {
+          CHECK(got == static_cast<T>(sum));
+        } else {
+          CHECK(magnitude(static_cast<Sum>(got) - sum) <= tolerance<T>(k));
+        }
+      }
+    }
+  }
+}
+
+void test_matmul() {
+  for (int type = 0; type < dtype_count; ++type) {
+    const auto dtype = static_cast<DType>(type);
+    dispatch(dtype, [&]<class T>(std::type_identity<T>) {
+      for (int round = 0; round < 60; ++round) {
+        const Shape batch(below(3), 1 + below(3));
+        const std::int64_t m = below(8) == 0 ? 1 : below(9), n = below(8) == 0 ? 1 : below(9);
+        const std::int64_t k = below(6) == 0 ? 1 : below(20);
+        const int count = static_cast<int>(batch.size());
+        auto a = below(3) ? strided<T>(join(batch, m, k), count) : contiguous<T>(join(batch, m, k));
+        auto b = strided<T>(join(batch, k, n), count);
+        check_matmul<T>(dtype, a, b, batch, m, n, k);
+      }
+      // Larger than the blocks of the kernels, and with panels.
+      auto a = strided<T>({70, 300}, 0);
+      auto b = strided<T>({300, 600}, 0);
+      check_matmul<T>(dtype, a, b, {}, 70, 600, 300);
+      auto wide_a = contiguous<T>({3, 700});
+      auto wide_b = contiguous<T>({700, 4100});
+      check_matmul<T>(dtype, wide_a, wide_b, {}, 3, 4100, 700);
+      auto row = contiguous<T>({1, 1500});
+      auto matrix = contiguous<T>({1500, 700});
+      check_matmul<T>(dtype, row, matrix, {}, 1, 700, 1500);
+      // One right-hand matrix for the whole batch.
+      auto many = contiguous<T>({4, 3, 5, 6});
+      auto one = contiguous<T>({6, 7});
+      Array<T> shared;
+      shared.layout = Layout(Shape{4, 3, 6, 7}, Shape{0, 0, 7, 1}, 0);
+      shared.first = one.first;
+      check_matmul<T>(dtype, many, shared, {4, 3}, 5, 7, 6);
+    });
+  }
+}
+
+void test_partition() {
+  for (int round = 0; round < 20000; ++round) {
+    const std::int64_t m = 1 + below(1 << below(24)), n = 1 + below(1 << below(24));
+    const std::int64_t k = 1 + below(1 << below(24));
+    const auto cuts = kernels::partition(m, n, k);
+    CHECK(cuts.row_panels >= 1 && cuts.column_panels >= 1 && cuts.panels() <= 64);
+    CHECK((cuts.row_panels - 1) * cuts.row_panel < m && cuts.row_panels * cuts.row_panel >= m);
+    CHECK((cuts.column_panels - 1) * cuts.column_panel < n);
+    CHECK(cuts.column_panels * cuts.column_panel >= n);
+  }
+  const std::int64_t far = std::int64_t{1} << 40;
+  CHECK(kernels::partition(far, far, far).panels() == 64);
+}
+
+// The same bits on one thread and on many, also when several threads call BLAS at once.
+void test_bits() {
+  auto a = contiguous<float>({2, 311, 517});
+  auto b = contiguous<float>({2, 517, 823});
+  const View va = a.view(DType::float32), vb = b.view(DType::float32);
+  std::vector<std::vector<float>> results(6);
+  const auto once = [&](std::vector<float>& out) {
+    Array<float> c = contiguous<float>({2, 311, 823});
+    CHECK(!run(kernels::matmul, {va, vb}, c.view(DType::float32)).failed());
+    out.assign(c.first, c.first + c.layout.size());
+  };
+  const int usual = concurrency();
+  set_concurrency(1);
+  once(results[0]);
+  set_concurrency(3);
+  once(results[1]);
+  std::vector<std::thread> threads;
+  for (int t = 2; t < 6; ++t) {
+    // contiguous() draws from the generator: seeded apart, results are overwritten anyway.
+    threads.emplace_back([&, t] {
+      std::vector<float> out(2 * 311 * 823);
+      const Layout layout(Shape{2, 311, 823});
+      for (int i = 0; i < 5; ++i) {
+        FaultSlot fault;
+        const View inputs[] = {va, vb};
+        const View output{reinterpret_cast<char*>(out.data()), &layout, DType::float32};
+        kernels::matmul(Launch{no_params, inputs, output, fault});
+        CHECK(!fault.failed());
+      }
+      results[t] = out;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  set_concurrency(usual);
+  for (int t = 1; t < 6; ++t) {
+    CHECK(std::memcmp(results[0].data(), results[t].data(), results[0].size() * 4) == 0);
+  }
+}
+
+template <class T>
+T conjugate(T x) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return x;
+  } else {
+    return std::conj(x);
+  }
+}
+
+template <class T>
+double worst_difference(const std::vector<T>& a, const std::vector<T>& b) {
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, magnitude(a[i] - b[i]));
+  return worst;
+}
+
+template <class T>
+std::vector<T> product(const std::vector<T>& a, const std::vector<T>& b, std::int64_t m,
+                       std::int64_t n, std::int64_t k) {
+  std::vector<T> c(m * n);
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t l = 0; l < k; ++l) {
+      for (std::int64_t j = 0; j < n; ++j) c[i * n + j] += a[i * k + l] * b[l * n + j];
+    }
+  }
+  return c;
+}
+
+template <class T>
+std::vector<T> values(Array<T>& array, const Shape& prefix, std::int64_t m, std::int64_t n) {
+  std::vector<T> all;
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) all.push_back(array.at(join(prefix, i, j)));
+  }
+  return all;
+}
+
+template <class T>
+std::vector<T> identity(std::int64_t n) {
+  std::vector<T> eye(n * n);
+  for (std::int64_t i = 0; i < n; ++i) eye[i * n + i] = T{1};
+  return eye;
+}
+
+// Well-conditioned: a dominant diagonal, with broadcast batch axes written more than once.
+template <class T>
+void strengthen(Array<T>& a, const Shape& batch, std::int64_t n) {
+  for (const Shape& at : indices(batch)) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      a.at(join(at, i, i)) = T(static_cast<decltype(std::abs(T{}))>(2 * n + i));
+    }
+  }
+}
+
+template <class T>
+void test_linalg_of(DType dtype) {
+  const double scale = std::is_same_v<T, float> || std::is_same_v<T, complex64> ? 1e-4 : 1e-11;
+  for (int round = 0; round < 60; ++round) {
+    const Shape batch(below(3), below(6) == 0 ? 0 : 1 + below(3));
+    const int count = static_cast<int>(batch.size());
+    const std::int64_t n = below(10) == 0 ? 70 : below(9), columns = below(4);
+    Array<T> a = strided<T>(join(batch, n, n), count);
+    strengthen(a, batch, n);
+    Array<T> right = strided<T>(join(batch, n, columns), count);
+    Array<T> inverse = contiguous<T>(join(batch, n, n));
+    Array<T> x = contiguous<T>(join(batch, n, columns));
+    CHECK(!run(kernels::inv, {a.view(dtype)}, inverse.view(dtype)).failed());
+    CHECK(!run(kernels::solve, {a.view(dtype), right.view(dtype)}, x.view(dtype)).failed());
+    for (const Shape& at : indices(batch)) {
+      const auto matrix = values(a, at, n, n);
+      CHECK(worst_difference(product(matrix, values(inverse, at, n, n), n, n, n), identity<T>(n)) <
+            scale);
+      CHECK(worst_difference(product(matrix, values(x, at, n, columns), n, columns, n),
+                             values(right, at, n, columns)) < scale);
+    }
+    // Hermitian and positive definite; the other triangle holds rubbish that must not be read.
+    Array<T> p = contiguous<T>(join(batch, n, n));
+    std::vector<std::vector<T>> wanted;
+    const bool upper = below(2);
+    for (const Shape& at : indices(batch)) {
+      std::vector<T> g = values(a, at, n, n), h(n * n);
+      for (std::int64_t i = 0; i < n * n; ++i) h[i % n * n + i / n] = conjugate(g[i]);
+      wanted.push_back(product(g, h, n, n, n));
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t j = 0; j < n; ++j) {
+          if (upper ? j >= i : j <= i) p.at(join(at, i, j)) = wanted.back()[i * n + j];
+        }
+      }
+    }
+    Array<T> factor = contiguous<T>(join(batch, n, n));
+    Params params;
+    params.ints = {upper};
+    CHECK(!run(kernels::cholesky, {p.view(dtype)}, factor.view(dtype), params).failed());
+    std::size_t which = 0;
+    for (const Shape& at : indices(batch)) {
+      std::vector<T> l = values(factor, at, n, n), h(n * n);
+      for (std::int64_t i = 0; i < n * n; ++i) {
+        h[i % n * n + i / n] = conjugate(l[i]);
+        const bool kept = upper ? i % n >= i / n : i % n <= i / n;
+        CHECK(kept || l[i] == T{});
+      }
+      const auto back = upper ? product(h, l, n, n, n) : product(l, h, n, n, n);
+      CHECK(worst_difference(back, wanted[which++]) < scale * 4e4);
+    }
+  }
+
+  // det: triangular matrices with rows exchanged; products that leave the range on the way.
+  Array<T> d = contiguous<T>({3, 3, 3});
+  std::fill_n(d.first, 27, T{});
+  const T big(std::numeric_limits<decltype(std::abs(T{}))>::max() / 4);
+  d.at({0, 0, 1}) = T{2}, d.at({0, 1, 0}) = T{3}, d.at({0, 2, 2}) = T{5};
+  d.at({1, 0, 0}) = big, d.at({1, 1, 1}) = big, d.at({1, 2, 2}) = T{1} / big / big * T{0};
+  d.at({2, 0, 0}) = big, d.at({2, 1, 1}) = T{8}, d.at({2, 2, 2}) = T{4} / big;
+  Array<T> dets = contiguous<T>({3});
+  CHECK(!run(kernels::det, {d.view(dtype)}, dets.view(dtype)).failed());
+  CHECK(magnitude(dets.first[0] + T{30}) < 1e-4);
+  CHECK(dets.first[1] == T{});
+  CHECK(magnitude(dets.first[2] - T{32}) < 1e-3);
+  Array<T> empty = contiguous<T>({2, 0, 0});
+  Array<T> ones = contiguous<T>({2});
+  CHECK(!run(kernels::det, {empty.view(dtype)}, ones.view(dtype)).failed());
+  CHECK(ones.first[0] == T{1} && ones.first[1] == T{1});
+}
+
+void check_fault(const FaultSlot& slot, Code code, std::int64_t a0, std::int64_t a1) {
+  CHECK(slot.failed());
+  const Fault& fault = slot.get();
+  CHECK(fault.code == code && fault.args[0] == a0 && fault.args[1] == a1);
+}
+
+template <class T>
+void test_faults_of(DType dtype) {
+  constexpr std::int64_t batch = 9000, n = 3;
+  Array<T> a = contiguous<T>({batch, n, n});
+  for (std::int64_t i = 0; i < batch; ++i) {
+    for (std::int64_t j = 0; j < n * n; ++j) a.first[i * n * n + j] = j % (n + 1) ? T{} : T{2};
+  }
+  Array<T> out = contiguous<T>({batch, n, n});
+  a.at({8000, 0, 0}) = T{};
+  a.at({4711, 1, 1}) = T{};
+  check_fault(run(kernels::inv, {a.view(dtype)}, out.view(dtype)), Code::singular_matrix, 4711, 1);
+  check_fault(run(kernels::solve, {a.view(dtype), a.view(dtype)}, out.view(dtype)),
+              Code::singular_matrix, 4711, 1);
+  check_fault(run(kernels::cholesky, {a.view(dtype)}, out.view(dtype)), Code::not_positive_definite,
+              4711, 2);
+  Array<T> dets = contiguous<T>({batch});
+  CHECK(!run(kernels::det, {a.view(dtype)}, dets.view(dtype)).failed());
+  CHECK(dets.first[4711] == T{} && dets.first[8000] == T{} && dets.first[0] == T{8});
+
+  // A NaN is a value: the result of its matrix is NaN, nothing is singular.
+  const T nan(std::numeric_limits<decltype(std::abs(T{}))>::quiet_NaN());
+  Array<T> bad = contiguous<T>({2, 2});
+  std::fill_n(bad.first, 4, T{});
+  bad.first[0] = bad.first[3] = nan;
+  Array<T> small = contiguous<T>({2, 2});
+  for (Kernel kernel : {kernels::inv, kernels::cholesky}) {
+    CHECK(!run(kernel, {bad.view(dtype)}, small.view(dtype)).failed());
+    CHECK(small.first[0] != small.first[0]);
+  }
+  bad.first[0] = T{};
+  for (Kernel kernel : {kernels::inv, kernels::cholesky}) {
+    CHECK(!run(kernel, {bad.view(dtype)}, small.view(dtype)).failed());
+    CHECK(small.first[3] != small.first[3]);
+  }
+}
+
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& bytes) {
+    const char* folder = std::getenv("TMPDIR");
+    path_ = std::string(folder ? folder : "/tmp") + "/nitinol_test_XXXXXX";
+    const int descriptor = mkstemp(path_.data());
+    CHECK(descriptor >= 0);
+    CHECK(write(descriptor, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+    struct stat status;
+    CHECK(fstat(descriptor, &status) == 0);
+#ifdef __APPLE__
+    const timespec written = status.st_mtimespec;
+#else
+    const timespec written = status.st_mtim;
+#endif
+    mtime_ = std::int64_t{written.tv_sec} * 1000000000 + written.tv_nsec;
+    size_ = status.st_size;
+    close(descriptor);
+  }
+  ~TemporaryFile() { unlink(path_.c_str()); }
+
+  void fill(Params& params, std::int64_t offset, bool swapped, std::int64_t dtype) const {
+    params.text = path_;
+    params.ints = {offset, swapped, dtype, size_, mtime_};
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  std::int64_t size_ = 0, mtime_ = 0;
+};
+
+void test_read_file() {
+  constexpr std::int64_t count = 3000000, offset = 5;  // several chunks, unaligned
+  std::vector<float> data(count);
+  for (float& x : data) x = random_value<float>();
+  std::string bytes(offset, 'x');
+  bytes.append(reinterpret_cast<const char*>(data.data()), count * sizeof(float));
+  const TemporaryFile file(bytes + "tail");
+  Array<float> out = contiguous<float>({count});
+  const View view = out.view(DType::float32);
+  Params params;
+  file.fill(params, offset, false, -1);
+  CHECK(!run(kernels::read_file, {}, view, params).failed());
+  CHECK(std::memcmp(out.first, data.data(), count * sizeof(float)) == 0);
+
+  file.fill(params, offset, true, -1);
+  CHECK(!run(kernels::read_file, {}, view, params).failed());
+  for (std::int64_t i : {std::int64_t{0}, count / 2, count - 1}) {
+    CHECK(std::bit_cast<std::uint32_t>(out.first[i]) ==
+          __builtin_bswap32(std::bit_cast<std::uint32_t>(data[i])));
+  }
+
+  // Another time of modification, then a size that no longer holds the data, then nothing at all.
+  file.fill(params, offset, false, -1);
+  const timespec times[2] = {{0, UTIME_OMIT}, {1000, 0}};
+  CHECK(utimensat(AT_FDCWD, file.path().c_str(), times, 0) == 0);
+  check_fault(run(kernels::read_file, {}, view, params), Code::io, offset, count * 4);
+  CHECK(run(kernels::read_file, {}, view, params).get().native == ESTALE);
+  params.ints[4] = kernels::unchecked_mtime;
+  CHECK(!run(kernels::read_file, {}, view, params).failed());
+  CHECK(truncate(file.path().c_str(), 1000) == 0);
+  const Fault cut = run(kernels::read_file, {}, view, params).get();
+  CHECK(cut.code == Code::io && cut.native == 0);
+  CHECK(cut.args[0] == offset && cut.args[1] == count * 4 && cut.args[2] == 1000 - offset);
+  CHECK(unlink(file.path().c_str()) == 0);
+  CHECK(run(kernels::read_file, {}, view, params).get().native == ENOENT);
+  CHECK(mkfifo(file.path().c_str(), 0600) == 0);
+  CHECK(run(kernels::read_file, {}, view, params).get().native == ESTALE);
+  CHECK(unlink(file.path().c_str()) == 0 && mkdir(file.path().c_str(), 0700) == 0);
+  CHECK(run(kernels::read_file, {}, view, params).get().native == EISDIR);
+  CHECK(rmdir(file.path().c_str()) == 0);
+}
+
+void test_read_conversions() {
+  std::string bytes;
+  for (int i = 0; i < 65536; ++i) bytes.append(reinterpret_cast<const char*>(&i), 2);
+  const TemporaryFile file(bytes);
+  Array<float> out = contiguous<float>({65536});
+  Params params;
+  for (const bool half : {true, false}) {
+    for (const bool swapped : {false, true}) {
+      file.fill(params, 0, swapped,
+                half ? static_cast<std::int64_t>(DType::float16) : kernels::file_bfloat16);
+      CHECK(!run(kernels::read_file, {}, out.view(DType::float32), params).failed());
+      for (std::uint32_t i = 0; i < 65536; ++i) {
+        const auto bits = static_cast<std::uint16_t>(swapped ? __builtin_bswap16(i) : i);
+        const float wanted = half ? static_cast<float>(std::bit_cast<float16>(bits))
+                                  : std::bit_cast<float>(std::uint32_t{bits} << 16);
+        CHECK(wanted == out.first[i] || (wanted != wanted && out.first[i] != out.first[i]));
+      }
+    }
+  }
+  // Bytes of a file that are no booleans.
+  Array<bool> flags = contiguous<bool>({65536});
+  file.fill(params, 0, false, -1);
+  CHECK(!run(kernels::read_file, {}, flags.view(DType::bool_), params).failed());
+  for (int i = 0; i < 65536; ++i) {
+    std::uint8_t byte;
+    std::memcpy(&byte, flags.first + i, 1);
+    CHECK(byte == (bytes[i] != 0));
+  }
+  // Complex numbers keep the order of their parts.
+  Array<complex64> pairs = contiguous<complex64>({100});
+  file.fill(params, 0, true, -1);
+  CHECK(!run(kernels::read_file, {}, pairs.view(DType::complex64), params).failed());
+  std::uint32_t first;
+  std::memcpy(&first, bytes.data(), 4);
+  CHECK(std::bit_cast<std::uint32_t>(pairs.first[0].real()) == __builtin_bswap32(first));
+  file.fill(params, 0, false, static_cast<std::int64_t>(DType::int8));
+  CHECK(run(kernels::read_file, {}, pairs.view(DType::complex64), params).get().code ==
+        Code::internal);
+}
+
+void test_without_blas() {
+  CHECK(!blas::loaded());
+  Array<float> a = contiguous<float>({2, 2}), c = contiguous<float>({2, 2});
+  const View view = a.view(DType::float32), out = c.view(DType::float32);
+  for (Kernel kernel : {kernels::matmul, kernels::solve}) {
+    CHECK(run(kernel, {view, view}, out).get().code == Code::internal);
+  }
+  for (Kernel kernel : {kernels::inv, kernels::cholesky}) {
+    CHECK(run(kernel, {view}, out).get().code == Code::internal);
+  }
+  CHECK(!blas::load("/nonexistent/library.so") && blas::load_error()[0] != '\0');
+  CHECK(!blas::loaded());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  test_partition();
+  test_read_file();
+  test_read_conversions();
+  test_without_blas();
+  const char* library = argc > 1 ? argv[1] : std::getenv("NITINOL_TEST_BLAS");
+  if (!library) {
+    std::printf("no OpenBLAS library given: what needs it is skipped\n");
+    return 77;
+  }
+  if (!blas::load(library)) {
+    std::fprintf(stderr, "%s\n", blas::load_error());
+    return 1;
+  }
+  CHECK(blas::load(library) && blas::index_width()[0] == 'i');
+  test_matmul();
+  test_bits();
+  test_linalg_of<float>(DType::float32);
+  test_linalg_of<double>(DType::float64);
+  test_linalg_of<complex64>(DType::complex64);
+  test_linalg_of<complex128>(DType::complex128);
+  test_faults_of<float>(DType::float32);
+  test_faults_of<double>(DType::float64);
+  test_faults_of<complex64>(DType::complex64);
+  test_faults_of<complex128>(DType::complex128);
+  return 0;
+}
