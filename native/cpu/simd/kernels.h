@@ -1,0 +1,77 @@
+// The functions that exist once for each instruction set, as tables of function pointers.
+#pragma once
+
+#include <cstdint>
+
+namespace nitinol::cpu::simd {
+
+// One row at a time; `x` and `out` may be the same row.
+struct RowKernels {
+  float (*max)(const float* x, std::int64_t n);  // NaN is passed over; -inf when n is 0
+  // out = exp(x - shift); returns the sum of out.
+  float (*exp_sum)(const float* x, std::int64_t n, float shift, float* out);
+  float (*sum_exp)(const float* x, std::int64_t n, float shift);  // the sum alone
+  void (*scale)(float* x, std::int64_t n, float factor);
+  void (*rms_norm)(const float* x, const float* weight, std::int64_t n, float eps, float* out);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, std::int64_t n,
+                     float eps, float* out);
+  // Rotates the pairs (x[i], x[i + n / 2]), or (x[2i], x[2i + 1]) when interleaved. Entry i of
+  // `cosines` and `sines` belongs to pair i, or, when interleaved, to element i, where the sine of
+  // the first of a pair is negated.
+  void (*rotate_halves)(const float* x, std::int64_t n, const float* cosines, const float* sines,
+                        float* out);
+  void (*rotate_pairs)(const float* x, std::int64_t n, const float* cosines, const float* sines,
+                       float* out);
+};
+
+// GGUF's numbers.
+enum class BlockType : int { q4_0 = 2, q4_1 = 3, q8_0 = 8 };
+inline constexpr std::int64_t block_weights = 32;
+
+struct QuantizedKernels {
+  void (*dequantize)(BlockType type, const std::uint8_t* blocks, std::int64_t count, float* out);
+  // y[r * y_stride + j] = dot(row r of x, row j of the blocks), 0 <= j < n. The bits of a result do
+  // not depend on the number of rows or on n.
+  void (*product)(BlockType type, const float* x, std::int64_t x_stride, std::int64_t rows,
+                  const std::uint8_t* blocks, std::int64_t row_bytes, std::int64_t n,
+                  std::int64_t blocks_per_row, float* y, std::int64_t y_stride);
+};
+
+struct AttentionKernels {
+  static constexpr int max_rows = 4;
+  // scores[r * stride + j] = scale * dot(q[r], key j); up to max_rows rows.
+  void (*scores)(const float* const* q, int rows, std::int64_t d, const float* k,
+                 std::int64_t k_stride, std::int64_t keys, float scale, float* scores,
+                 std::int64_t stride);
+  // One step of the online softmax over a row of `keys` scores, which become weights. `largest` and
+  // `total` are the running maximum and sum. Returns what earlier weights must be multiplied by.
+  float (*soften)(float* scores, std::int64_t keys, float* largest, float* total);
+  // out[r][:] = out[r][:] * correction[r] + sum over j of weights[r * stride + j] * value j. The
+  // old out is not read where the correction is 0. Up to max_rows rows.
+  void (*weigh)(const float* weights, std::int64_t stride, int rows, std::int64_t keys,
+                const float* v, std::int64_t v_stride, std::int64_t dv, const float* correction,
+                float* out, std::int64_t out_stride);
+};
+
+struct Kernels {
+  RowKernels rows;
+  QuantizedKernels quantized;
+  AttentionKernels attention;
+};
+
+#if defined(__x86_64__)
+#define NITINOL_FOR_EACH_ISA(X) X(baseline) X(v3) X(v4)
+#else
+#define NITINOL_FOR_EACH_ISA(X) X(baseline)
+#endif
+
+#define NITINOL_X(isa)                             \
+  namespace isa {                                  \
+  extern const RowKernels row_kernels;             \
+  extern const QuantizedKernels quantized_kernels; \
+  extern const AttentionKernels attention_kernels; \
+  }
+NITINOL_FOR_EACH_ISA(NITINOL_X)
+#undef NITINOL_X
+
+}  // namespace nitinol::cpu::simd
