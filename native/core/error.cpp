@@ -2,6 +2,7 @@
 #include "nitinol/error.h"
 
 #include <algorithm>
+#include <cstring>
 #include <tuple>
 
 #include "nitinol/device.h"
@@ -10,7 +11,7 @@
 namespace nitinol {
 
 bool Report::operator<(const Report& other) const noexcept {
-  if (device != other.device) return device->name() < other.device->name();
+  if (device != other.device) return std::strcmp(device->name(), other.device->name()) < 0;
   return std::tie(submission, unit) < std::tie(other.submission, other.unit);
 }
 

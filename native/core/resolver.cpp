@@ -10,11 +10,6 @@
 
 namespace nitinol {
 
-std::mutex& graph_lock() noexcept {
-  static auto* lock = new std::mutex;
-  return *lock;
-}
-
 namespace {
 
 // When even a report cannot be allocated the failure must not be lost: one that was

@@ -18,17 +18,14 @@ from nitinol._array import (
 )
 from nitinol._device import (
     Device,
-    Evaluation,
     Stream,
-    async_eval,
-    debug,
     default_device,
     devices,
-    eval,
-    host_call,
     synchronize,
 )
+from nitinol._evaluation import Evaluation, async_eval, eval
 from nitinol._native import __version__
+from nitinol._runtime import host_call
 from nitinol.creation import (
     arange,
     asarray,
@@ -192,9 +189,6 @@ from nitinol.manipulation import (
     transpose,
     unstack,
 )
-from nitinol.scope import (
-    error_scope,
-)
 from nitinol.searching import (
     argmax,
     argmin,
@@ -237,7 +231,6 @@ __all__ = [
     "Evaluation",
     "Stream",
     "async_eval",
-    "debug",
     "default_device",
     "devices",
     "eval",
@@ -256,7 +249,6 @@ __all__ = [
     "LinAlgError",
     "OutOfMemoryError",
     "WaitTimeoutError",
-    "error_scope",
     # Constants.
     "e",
     "inf",

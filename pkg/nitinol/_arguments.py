@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from nitinol import dtypes
-from nitinol._array import Array, apply, asarray, layout, view
 from numpy.exceptions import AxisError
+
+from nitinol import dtypes
+from nitinol._array import Array, apply, layout, view
+from nitinol._device import Device, default_device
+from nitinol._interop import asarray
 
 
 def array_of(x: Any, dtype: Any = None) -> Array:
@@ -19,13 +22,11 @@ def array_of(x: Any, dtype: Any = None) -> Array:
 
 def check_device(device: Any) -> None:
     """Raise unless `device` is None or where new arrays go anyway."""
-    if device is None:
-        return
-    from nitinol._device import default_device
-
-    default = default_device()
-    if device != default and str(device) != str(default):
-        raise ValueError(f"Device {device!r} was asked for; new arrays are made on {default!r}.")
+    if device is not None and Device(device) != default_device():
+        raise ValueError(
+            f"{Device(device)!r} was asked for; new arrays are made on {default_device()!r}, the "
+            f"device of the current stream."
+        )
 
 
 def axis_of(axis: Any, ndim: int) -> int:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy
+
 from nitinol import dtypes
 from nitinol._arguments import broadcast_shape, broadcast_view, permuted
-from nitinol._array import Array, asarray, layout, to_numpy, view
+from nitinol._array import Array, layout, view
+from nitinol._interop import asarray, to_numpy
 
 _FULL = slice(None)
 

@@ -32,3 +32,7 @@ def library_path() -> str:
         "nitinol computes matrix products with OpenBLAS; install it with "
         "'pip install scipy-openblas64'."
     )
+
+
+if __name__ == "__main__":  # for the build of the C++ tests
+    print(library_path())

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 import numpy
-from nitinol import _array, dtypes
+
+from nitinol import _interop, dtypes
 from nitinol._arguments import (
     array_of,
     broadcast_view,
@@ -15,36 +16,8 @@ from nitinol._arguments import (
     shape_of,
 )
 from nitinol._array import Array, apply, elementwise
+from nitinol._interop import asarray
 from nitinol.dtypes import as_dtype
-
-
-def asarray(
-    obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None
-) -> Array:
-    """Make an array of `obj`.
-
-    Parameters
-    ----------
-    obj : Array, numpy.ndarray, scalar, nested sequence, or object
-        An object has DLPack, ``__array__`` or the buffer protocol. Python scalars and sequences of
-        them get the default dtype of their kind.
-    dtype : dtype, optional
-        The dtype of the result; that of `obj` by default.
-    device : Device, optional
-        Where the array lives.
-    copy : bool, optional
-        True copies always; None copies unless `obj` is an Array; False never copies, and takes
-        memory of another library as it is: it must not be written to any more.
-
-    Raises
-    ------
-    ValueError
-        If a copy is needed and `copy` is False, or a sequence is ragged.
-    TypeError
-        If `obj` or its dtype can't become an array.
-    """
-    check_device(device)
-    return _array.asarray(obj, None if dtype is None else as_dtype(dtype), copy)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
@@ -68,8 +41,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
         raise TypeError(
             f"from_dlpack takes an object with __dlpack__; {type(x).__name__} has none."
         )
-    check_device(device)
-    return _array.asarray(x, None, copy)
+    return _interop.from_dlpack(x, device=device, copy=copy)
 
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
@@ -319,7 +291,7 @@ def _triangle(name: str, keep: str, x: Array, k: int) -> Array:
     if x.ndim < 2:
         raise ValueError(f"{name} takes an array of at least 2 dimensions; its shape is {x.shape}.")
     mask = elementwise(keep, _diagonal_distance(*x.shape[-2:]), k)
-    return elementwise("where", mask, x, _array.asarray(0, x.dtype))
+    return elementwise("where", mask, x, asarray(0, x.dtype))
 
 
 def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:

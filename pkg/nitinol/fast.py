@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from nitinol import dtypes
 from nitinol._arguments import array_of, broadcast_view, cast, reshaped
-from nitinol._array import Array, apply, asarray
+from nitinol._array import Array, apply
+from nitinol._interop import asarray
 
 if TYPE_CHECKING:
     from nitinol.io import QuantizedTensor

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy
+
 from nitinol import dtypes
 from nitinol._arguments import (
     array_of,
@@ -21,7 +22,8 @@ from nitinol._arguments import (
     permuted,
     reshaped,
 )
-from nitinol._array import Array, apply, asarray, elementwise, layout, view
+from nitinol._array import Array, apply, elementwise, layout, view
+from nitinol._interop import asarray
 from nitinol._keys import Plan, checked, lined_up, plan_of
 from nitinol.dtypes import can_cast, with_scalar
 

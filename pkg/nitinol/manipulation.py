@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy
+
 from nitinol import dtypes
 from nitinol._arguments import (
     array_of,
@@ -24,7 +25,8 @@ from nitinol._arguments import (
     shape_of,
     size_of,
 )
-from nitinol._array import Array, apply, asarray, layout, to_numpy, view
+from nitinol._array import Array, apply, layout, view
+from nitinol._interop import asarray, to_numpy
 from nitinol.dtypes import as_dtype
 
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy
+
 from nitinol import dtypes
 from nitinol._arguments import array_of, axes_of, axis_of, cast, permuted, promoted, reshaped
-from nitinol._array import Array, apply, asarray, elementwise, to_numpy
+from nitinol._array import Array, apply, elementwise
+from nitinol._interop import asarray, to_numpy
 from nitinol.statistical import Axes, cast_to_bool, reduced
 
 

@@ -20,7 +20,8 @@ from nitinol._arguments import (
     reshaped,
     size_of,
 )
-from nitinol._array import Array, apply, asarray, elementwise
+from nitinol._array import Array, apply, elementwise
+from nitinol._interop import asarray
 from nitinol.dtypes import as_dtype
 
 Axes = int | tuple[int, ...] | None

@@ -48,7 +48,7 @@ class Device {
   virtual bool runs_inline(const Submission&) const noexcept { return false; }
   virtual void run_inline(Submission&) noexcept {}
 
-  const std::string& name() const noexcept { return name_; }
+  const char* name() const noexcept { return name_.c_str(); }
   const char* kind() const noexcept { return kind_; }
   int index() const noexcept { return index_; }
 

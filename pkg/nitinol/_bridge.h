@@ -1,0 +1,117 @@
+// What Cython needs of the core, in functions without templates: owned raw pointers in
+// place of Ref, pointers and counts in place of spans.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cpu/blas.h"
+#include "cpu/device.h"
+#include "cpu/pool.h"
+#include "cpu/program.h"
+#include "nitinol/device.h"
+#include "nitinol/graph.h"
+#include "nitinol/host.h"
+#include "nitinol/node.h"
+#include "nitinol/schedule.h"
+
+namespace nitinol::bridge {
+
+inline void start() {
+  if (Device::all().empty()) Device::add(&cpu::CpuDevice::shared());
+}
+
+inline std::size_t device_count() { return Device::all().size(); }
+inline Device* device_at(std::size_t i) { return Device::all()[i]; }
+
+inline Layout make_layout(const std::int64_t* shape, int ndim, DType dtype) {
+  return checked_layout({shape, static_cast<std::size_t>(ndim)}, dtype);
+}
+
+inline Node* make_elementwise(Op op, DType in, DType out, Node* const* inputs, std::size_t count,
+                              Stream* stream) {
+  return nitinol::make_elementwise(op, in, out, {inputs, count}, stream).detach();
+}
+
+inline Node* make_node(Op op, DType dtype, const std::int64_t* shape, int ndim, Stream* stream,
+                       Node* const* inputs, std::size_t count, const std::int64_t* ints,
+                       std::size_t int_count, const double* floats, std::size_t float_count,
+                       const char* text, void* callback) {
+  Ref<Params> params;
+  if (int_count || float_count || text) {
+    params = Ref<Params>::adopt(new Params);
+    params->ints.assign(ints, ints + int_count);
+    params->floats.assign(floats, floats + float_count);
+    if (text) params->text = text;
+  }
+  Ref<Node> node = Node::make(op, dtype, make_layout(shape, ndim, dtype), stream, {inputs, count},
+                              std::move(params));
+  if (callback) node->set_callback(Ref<Keep>::adopt(new Keep(callback)));
+  return node.detach();
+}
+
+inline Node* make_view(Node* of, const std::int64_t* shape, const std::int64_t* strides, int ndim,
+                       std::int64_t offset) {
+  const auto n = static_cast<std::size_t>(ndim);
+  return Node::make_view(of, Layout({shape, n}, {strides, n}, offset)).detach();
+}
+
+// A leaf with fresh memory, to be filled by the caller before anybody sees it; null
+// when the memory cannot be had.
+inline Node* make_leaf(DType dtype, const std::int64_t* shape, int ndim, Stream* stream) {
+  Layout layout = make_layout(shape, ndim, dtype);
+  const std::size_t bytes = static_cast<std::size_t>(layout.size()) * itemsize(dtype);
+  Ref<Buffer> buffer = Buffer::allocate(stream->device->memory, bytes);
+  if (!buffer) return nullptr;
+  return Node::make_data(dtype, std::move(layout), stream, std::move(buffer)).detach();
+}
+
+// A leaf over memory that `owner` keeps alive. Strides in elements.
+inline Node* make_borrowed(DType dtype, const std::int64_t* shape, const std::int64_t* strides,
+                           int ndim, void* data, Stream* stream, void* owner) {
+  auto keep = Ref<Keep>::adopt(new Keep(owner));
+  const auto n = static_cast<std::size_t>(ndim);
+  Layout layout({shape, n}, {strides, n}, 0);
+  Ref<Buffer> buffer = Buffer::borrow(data, 0, std::move(keep));
+  return Node::make_data(dtype, std::move(layout), stream, std::move(buffer)).detach();
+}
+
+inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline,
+                    Evaluation** evaluation) {
+  ScheduleResult result = nitinol::schedule({roots, count}, may_run_inline);
+  *evaluation = result.evaluation.detach();
+  return static_cast<int>(result.refusal);
+}
+
+inline Evaluation* pending_work(Device* device, Stream* stream) {
+  return nitinol::pending_work(device, stream).detach();
+}
+
+inline std::size_t poison_size(const Node* node) { return node->poison()->roots().size(); }
+inline Report* poison_report(const Node* node, std::size_t i) {
+  return Ref<Report>(node->poison()->roots()[i]).detach();
+}
+
+inline std::vector<Report*> collect(Device* device, Observer by, std::int64_t stream) {
+  std::vector<Report*> reports;
+  auto found = device->record.collect(by, stream);
+  reports.reserve(found.size());
+  for (auto& report : found) reports.push_back(report.detach());
+  return reports;
+}
+
+inline void* exception_of(const Report* report) {
+  return report->exception ? report->exception->object() : nullptr;
+}
+
+inline void register_loop(Op op, DType in, void* run, void* context, void* auxiliary) {
+  cpu::register_loop(op, in,
+                     {reinterpret_cast<cpu::StridedLoop>(run), context, auxiliary, false});
+}
+inline bool has_loop(Op op, DType in, DType out) {
+  return cpu::loop_for(op, in, out).run != nullptr;
+}
+
+}  // namespace nitinol::bridge

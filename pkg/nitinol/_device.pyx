@@ -1,0 +1,387 @@
+"""Devices, streams, and the waits with the GIL released."""
+
+import contextvars
+import time
+
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int64_t
+from libcpp.vector cimport vector
+
+from nitinol cimport _native as native
+from nitinol._errors cimport group, to_exception, to_report
+
+from nitinol.errors import WaitTimeoutError
+
+# A wait wakes up this often to look for signals that arrived on another thread.
+cdef int64_t SLICE = 50_000_000
+
+cdef object _current = contextvars.ContextVar("nitinol_stream", default=None)
+# Until somebody enters a stream, nobody needs to look the context variable up.
+cdef bint _any_entered = False
+cdef dict _devices = {}
+
+
+native.start()
+
+
+cdef int reclaim() except -1:
+    """Drop the Python objects that device threads no longer need."""
+    if not native.Keep.any_discarded():
+        return 0
+    cdef native.Keep* keep = native.Keep.take_discarded()
+    cdef native.Keep* following
+    while keep != NULL:
+        following = keep.next()
+        Py_DECREF(<object> <PyObject*> keep.object())
+        native.Keep.free(keep)
+        keep = following
+    return 0
+
+
+cdef class Device:
+    """A device that runs array operations.
+
+    Parameters
+    ----------
+    name : str
+        A kind (``"cpu"``) or a kind and a number (``"cpu:0"``).
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
+
+    def __cinit__(self, name="cpu"):
+        cdef native.Device* found = NULL
+        cdef native.Device* candidate
+        cdef size_t i
+        if isinstance(name, Device):
+            self.device = (<Device> name).device
+            return
+        if not isinstance(name, str):
+            raise TypeError(f"A device is named by a str, not by {type(name).__name__}.")
+        for i in range(native.device_count()):
+            candidate = native.device_at(i)
+            if name in (candidate.name().decode(), candidate.kind().decode()):
+                found = candidate
+                break
+        if found == NULL:
+            known = ", ".join(repr(device.name) for device in devices())
+            raise ValueError(f"There is no device {name!r}; there are: {known}.")
+        self.device = found
+
+    @property
+    def name(self):
+        """The kind and the number, such as ``"cpu:0"``."""
+        return self.device.name().decode()
+
+    @property
+    def kind(self):
+        """The kind, such as ``"cpu"``."""
+        return self.device.kind().decode()
+
+    @property
+    def index(self):
+        """The number among the devices of this kind."""
+        return self.device.index()
+
+    @property
+    def state(self):
+        """``"ok"``, ``"degraded"``, ``"suspended"`` or ``"lost"``."""
+        return native.condition_name(self.device.health.condition()).decode()
+
+    @property
+    def memory_limit(self):
+        """The bytes that arrays on this device may take together.
+
+        By default 0.8 of the smaller of RAM and the control group's limit.
+        """
+        return self.device.memory.stats().limit
+
+    @memory_limit.setter
+    def memory_limit(self, value):
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(f"memory_limit is a number of bytes, not {value!r}.")
+        self.device.memory.set_limit(value)
+
+    def memory_stats(self):
+        """Return the bytes in use, cached, at the peak, and the limit.
+
+        Returns
+        -------
+        dict of str to int
+        """
+        cdef native.MemoryStats stats = self.device.memory.stats()
+        return {"in_use": stats.in_use, "cached": stats.cached, "peak": stats.peak,
+                "limit": stats.limit}
+
+    def reset_peak_memory(self):
+        """Let the peak start again from what is in use now."""
+        self.device.memory.reset_peak()
+
+    def trim(self):
+        """Return cached memory to the system.
+
+        Returns
+        -------
+        int
+            The bytes returned.
+        """
+        cdef size_t freed
+        with nogil:
+            freed = self.device.memory.trim()
+        return freed
+
+    def drain_errors(self):
+        """Return the reports that nobody has observed yet, and mark them as observed.
+
+        Returns
+        -------
+        list of ErrorReport
+            Oldest first.
+        """
+        return _collect(self.device, native.Observer.drained, -1, False)
+
+    def error_counts(self):
+        """Return how many failures struck, and what became of their reports.
+
+        Returns
+        -------
+        dict of str to int
+            ``struck`` is the sum of ``raised``, ``drained``, ``collected``, ``printed`` and
+            ``unobserved``; ``suppressed`` counts second failures of a failed unit.
+        """
+        cdef native.ErrorCounts c = self.device.record.counts()
+        return {"struck": c.struck, "raised": c.raised, "drained": c.drained,
+                "collected": c.collected, "printed": c.printed, "unobserved": c.unobserved,
+                "suppressed": c.suppressed}
+
+    def __eq__(self, other):
+        if not isinstance(other, Device):
+            return NotImplemented
+        return self.device == (<Device> other).device
+
+    def __hash__(self):
+        return hash(<size_t> self.device)
+
+    def __repr__(self):
+        return f"nitinol.Device({self.name!r})"
+
+    def __str__(self):
+        return self.name
+
+    def __reduce__(self):
+        return Device, (self.name,)
+
+
+cdef Device wrap_device(native.Device* device):
+    """Return the one Device object of a core device."""
+    found = _devices.get(<size_t> device)
+    if found is None:
+        found = _devices.setdefault(<size_t> device, Device(device.name().decode()))
+    return found
+
+
+def devices():
+    """Return the devices of this process.
+
+    Returns
+    -------
+    list of Device
+    """
+    cdef size_t i
+    return [wrap_device(native.device_at(i)) for i in range(native.device_count())]
+
+
+def default_device():
+    """Return the device that new arrays are made on.
+
+    Returns
+    -------
+    Device
+        That of the current stream, if one was entered; the first device otherwise.
+    """
+    return wrap_device(current_stream().device)
+
+
+cdef class Stream:
+    """An order of work on a device: what is given to one stream runs in that order.
+
+    Streams of one device run concurrently. As a context manager a stream takes the work of the
+    operations created inside; any number of threads may enter the same one.
+
+    Parameters
+    ----------
+    device : Device or str, optional
+        The default device if not given.
+    """
+
+    def __cinit__(self, device=None):
+        self.device = default_device() if device is None else wrap_device((<Device> Device(device)).device)
+        self.stream = self.device.device.make_stream()
+        self.owned = True
+
+    def __dealloc__(self):
+        if self.owned and not native.forked():
+            self.stream.device.recycle_stream(self.stream)
+
+    @property
+    def index(self):
+        """The number of the stream on its device; 0 is the default stream."""
+        return self.stream.index
+
+    def __enter__(self):
+        global _any_entered
+        _any_entered = True
+        # The token lives in the context that it belongs to, as one stream may be entered by many.
+        previous = _current.get()
+        _current.set((self, previous))
+        return self
+
+    def __exit__(self, *exc):
+        entered = _current.get()
+        if entered is None or entered[0] is not self:
+            raise RuntimeError(f"{self!r} is left, but it isn't the stream that was entered last.")
+        _current.set(entered[1])
+
+    def __repr__(self):
+        return f"nitinol.Stream({self.device.name!r}, index={self.index})"
+
+
+cdef native.Stream* current_stream() except NULL:
+    if _any_entered:
+        entered = _current.get()
+        if entered is not None:
+            return (<Stream> (<tuple> entered)[0]).stream
+    return native.device_at(0).default_stream()
+
+
+cdef int refuse(int reason) except -1:
+    if reason == 1:
+        raise RuntimeError(
+            "Device work isn't possible in a process that was forked after nitinol was imported: "
+            "start it with the 'spawn' or 'forkserver' method of multiprocessing instead.")
+    raise RuntimeError("Device work isn't possible any more: the interpreter is shutting down.")
+
+
+cdef int check_open() except -1:
+    if native.forked():
+        refuse(1)
+    if native.closed():
+        refuse(2)
+    return 0
+
+
+cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) except? NULL:
+    """Schedule the nodes. Returns an owned evaluation, or NULL when nothing is left to wait for."""
+    cdef native.Evaluation* evaluation = NULL
+    cdef int refusal
+    with nogil:
+        refusal = native.schedule(nodes, count, inline, &evaluation)
+    if refusal != 0:
+        refuse(refusal)
+    return evaluation
+
+
+cdef int wait_for(native.Evaluation* evaluation, object timeout) except -1:
+    """Wait in slices, so that Ctrl-C and the timeout end it; the work goes on either way."""
+    cdef bint done
+    cdef int64_t piece = SLICE
+    cdef double deadline = 0
+    cdef bint limited = timeout is not None
+    if limited:
+        deadline = time.monotonic() + <double> timeout
+    while True:
+        if limited:
+            piece = min(SLICE, max(<int64_t> 0, <int64_t> ((deadline - time.monotonic()) * 1e9)))
+        with nogil:
+            done = evaluation.wait(piece)
+        if done:
+            return 0
+        PyErr_CheckSignals()
+        if limited and time.monotonic() >= deadline:
+            raise WaitTimeoutError(f"The work was not done after {timeout} s; it goes on.")
+
+
+cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1:
+    """Compute the nodes and wait. What spoilt them is the caller's to raise."""
+    cdef native.Evaluation* evaluation = submit(nodes, count, True)
+    cdef size_t i
+    try:
+        if evaluation != NULL:
+            wait_for(evaluation, timeout)
+    finally:
+        if evaluation != NULL:
+            evaluation.release()
+    reclaim()
+    for i in range(count):
+        if nodes[i].state() < native.State.ready:
+            check_open()
+            raise RuntimeError("The work was skipped, because nothing referred to it any more.")
+    return 0
+
+
+cdef list _collect(native.Device* device, native.Observer by, int64_t stream, bint raising):
+    cdef vector[native.Report*] found
+    cdef native.Report* report
+    cdef size_t i
+    found = native.collect(device, by, stream)
+    try:
+        return [to_exception(found[i]) if raising else to_report(found[i])
+                for i in range(found.size())]
+    finally:
+        for i in range(found.size()):
+            found[i].release()
+
+
+def take_unobserved(Device device):
+    """Return the reports to print at exit, marked as printed. For the runtime."""
+    return _collect(device.device, native.Observer.printed, -1, False)
+
+
+def synchronize(device_or_stream=None, timeout=None):
+    """Wait for the work given so far, and raise every failure that nobody has observed.
+
+    Parameters
+    ----------
+    device_or_stream : Device, Stream or str, optional
+        All devices if not given.
+    timeout : float, optional
+        Seconds to wait at most; without limit if not given.
+
+    Raises
+    ------
+    DeviceError
+        For one unobserved report; a `DeviceErrorGroup` for several.
+    WaitTimeoutError
+        If the work is not done in time. It goes on.
+    """
+    cdef native.Evaluation* evaluation
+    cdef native.Stream* stream = NULL
+    cdef list wanted
+    check_open()
+    if device_or_stream is None:
+        wanted = devices()
+    elif isinstance(device_or_stream, Stream):
+        stream = (<Stream> device_or_stream).stream
+        wanted = [(<Stream> device_or_stream).device]
+    else:
+        wanted = [wrap_device((<Device> Device(device_or_stream)).device)]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    found = []
+    for device in wanted:
+        evaluation = native.pending_work((<Device> device).device, stream)
+        try:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            wait_for(evaluation, left)
+        finally:
+            evaluation.release()
+    for device in wanted:
+        found += _collect((<Device> device).device, native.Observer.raised,
+                          -1 if stream == NULL else <int64_t> stream.index, True)
+    reclaim()
+    if found:
+        raise group(found)

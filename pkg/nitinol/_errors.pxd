@@ -1,0 +1,6 @@
+from nitinol._native cimport Device, Node, Report
+
+cdef int raise_poison(Node** nodes, size_t count) except -1
+cdef object to_report(Report* report)
+cdef object to_exception(Report* report)
+cdef object group(list exceptions)

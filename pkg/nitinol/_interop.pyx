@@ -1,0 +1,362 @@
+"""Arrays from and to NumPy, the buffer protocol, DLPack, pickle."""
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyObject_GetBuffer
+from cpython.exc cimport PyErr_SetInterrupt
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t
+
+from nitinol cimport _native as native
+from nitinol._array cimport Array, dtype_number, dtype_object, ready, wrap
+from nitinol._device cimport Device, current_stream
+
+import numpy
+
+from nitinol import dtypes
+from nitinol._array import cast
+
+cdef dict _of_numpy = {d.numpy: d for d in dtypes.ALL}
+cdef dict _defaults = {
+    "b": dtypes.bool, "i": dtypes.DEFAULT_INT, "f": dtypes.DEFAULT_FLOAT,
+    "c": dtypes.DEFAULT_COMPLEX,
+}
+
+
+cdef class Export:
+    """Memory of an array, held for whoever reads it; read-only.
+
+    `raw` ones are plain bytes, for NumPy's own constructor; the others are typed.
+    """
+
+    cdef native.Buffer* buffer
+    cdef char* data
+    cdef Py_ssize_t length
+    cdef Py_ssize_t itemsize
+    cdef int ndim
+    cdef bint raw
+    cdef bint contiguous
+    cdef bytes format
+    cdef Py_ssize_t shape[64]
+    cdef Py_ssize_t strides[64]
+
+    def __dealloc__(self):
+        if self.buffer != NULL:
+            self.buffer.release()
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("Arrays are exported for reading only.")
+        if not self.raw and not self.contiguous and not (flags & PyBUF_STRIDES) == PyBUF_STRIDES:
+            raise BufferError("The array is not contiguous, and a contiguous buffer was asked for.")
+        view.obj = self
+        view.buf = self.data
+        view.len = self.length
+        view.readonly = 1
+        view.internal = NULL
+        view.suboffsets = NULL
+        view.itemsize = self.itemsize
+        view.format = <char*> self.format if flags & PyBUF_FORMAT else NULL
+        view.ndim = self.ndim
+        view.shape = NULL
+        if flags & PyBUF_ND:
+            view.shape = self.shape
+        view.strides = NULL
+        if (flags & PyBUF_STRIDES) == PyBUF_STRIDES:
+            view.strides = self.strides
+
+
+cdef dict _formats = {
+    "bool": b"?", "int8": b"b", "int16": b"h", "int32": b"i", "int64": b"q", "uint8": b"B",
+    "uint16": b"H", "uint32": b"I", "uint64": b"Q", "float16": b"e", "float32": b"f",
+    "float64": b"d", "complex64": b"Zf", "complex128": b"Zd",
+}
+
+
+cdef Export typed_export(Array x):
+    cdef Export export = Export.__new__(Export)
+    cdef const native.Layout* layout = &x.node.layout()
+    cdef int i
+    export.buffer = x.node.buffer()
+    export.buffer.retain()
+    export.data = x.node.data()
+    export.itemsize = native.itemsize(x.node.dtype())
+    export.length = x.node.bytes()
+    export.ndim = layout.ndim()
+    export.contiguous = layout.contiguous()
+    export.format = _formats[dtype_object(x.node.dtype()).name]
+    for i in range(export.ndim):
+        export.shape[i] = layout.shape(i)
+        export.strides[i] = layout.stride(i) * export.itemsize
+    return export
+
+
+def to_numpy(Array x):
+    """Return a read-only view of the value of `x` as a NumPy array.
+
+    Raises
+    ------
+    DeviceError
+        If a device failure spoilt the array.
+    """
+    ready(x)
+    cdef Export export = Export.__new__(Export)
+    cdef const native.Layout* layout = &x.node.layout()
+    cdef Py_ssize_t item = native.itemsize(x.node.dtype())
+    cdef int64_t low = 0
+    cdef int64_t high = 0
+    cdef int i
+    shape = []
+    strides = []
+    for i in range(layout.ndim()):
+        shape.append(layout.shape(i))
+        strides.append(layout.stride(i) * item)
+        if layout.stride(i) < 0:
+            low += layout.stride(i) * (layout.shape(i) - 1)
+        else:
+            high += layout.stride(i) * (layout.shape(i) - 1)
+    if layout.size() == 0:
+        return numpy.ndarray(shape, dtype=dtype_object(x.node.dtype()).numpy)
+    export.buffer = x.node.buffer()
+    export.buffer.retain()
+    export.data = x.node.data() + low * item
+    export.length = (high - low + 1) * item
+    export.itemsize = 1
+    export.ndim = 1
+    export.raw = True
+    export.contiguous = True
+    export.format = b"B"
+    export.shape[0] = export.length
+    export.strides[0] = 1
+    return numpy.ndarray(shape, dtype=dtype_object(x.node.dtype()).numpy, buffer=export,
+                         offset=-low * item, strides=strides)
+
+
+def fill_buffer(Array x, size_t buffer, int flags):
+    """Fill a Py_buffer. NumPy swallows what this raises, then asks ``__array__``."""
+    try:
+        ready(x)
+    except KeyboardInterrupt:
+        PyErr_SetInterrupt()
+        raise
+    PyObject_GetBuffer(typed_export(x), <Py_buffer*> buffer, flags)
+
+
+def array_protocol(Array x, dtype, copy):
+    """What ``numpy.asarray`` and ``numpy.array`` call."""
+    value = to_numpy(x)
+    if dtype is not None and numpy.dtype(dtype) != value.dtype:
+        if copy is False:
+            raise ValueError(
+                f"A {value.dtype} array becomes {numpy.dtype(dtype)} only by a copy, and copy=False "
+                "was asked for.")
+        return value.astype(dtype)
+    return value.copy() if copy else value
+
+
+def dlpack(Array x, stream, max_version, dl_device, copy):
+    """Return a DLPack capsule. Consumers that know no read-only flag get a copy."""
+    value = to_numpy(x)
+    if copy is False and (max_version is None or max_version < (1, 0)):
+        raise BufferError("The array is read-only; without a copy it takes DLPack 1.0 or later.")
+    if copy or max_version is None or max_version < (1, 0):
+        value = value.copy()
+    if max_version is None:
+        return value.__dlpack__()
+    return value.__dlpack__(max_version=max_version, dl_device=dl_device)
+
+
+cdef Array copy_in(object value, native.DType dtype):
+    """Return a leaf with a copy of a NumPy array; the dtype may differ."""
+    cdef int64_t shape[64]
+    cdef int i
+    cdef int ndim = value.ndim
+    for i in range(ndim):
+        shape[i] = value.shape[i]
+    cdef native.Stream* stream = current_stream()
+    cdef native.Node* node = native.make_leaf(dtype, shape, ndim, stream)
+    if node == NULL:
+        stats = stream.device.memory.stats()
+        raise MemoryError(
+            f"{value.size * native.itemsize(dtype)} bytes were wanted for an array on "
+            f"{stream.device.name().decode()}, where {stats.in_use} of {stats.limit} are in use.")
+    cdef Array x = wrap(node)
+    cdef Py_ssize_t length = node.bytes()
+    if length > 0:
+        out = numpy.ndarray(value.shape, dtype=dtype_object(dtype).numpy,
+                            buffer=PyMemoryView_FromMemory(node.data(), length, 0x200))  # PyBUF_WRITE
+        numpy.copyto(out, value, casting="unsafe")
+    return x
+
+
+cdef Array borrow(object value, native.DType dtype):
+    """Return a leaf over the memory of a NumPy array, which it keeps alive."""
+    cdef int64_t shape[64]
+    cdef int64_t strides[64]
+    cdef int i
+    cdef Py_ssize_t item = native.itemsize(dtype)
+    for i in range(value.ndim):
+        shape[i] = value.shape[i]
+        if value.strides[i] % item:
+            raise ValueError(
+                f"Strides of {value.strides} bytes are no multiples of the item size {item}, so "
+                "the array can't be used without a copy.")
+        strides[i] = value.strides[i] // item
+    cdef size_t address = value.ctypes.data
+    Py_INCREF(value)
+    return wrap(native.make_borrowed(dtype, shape, strides, value.ndim, <void*> address,
+                                     current_stream(), <void*> value))
+
+
+cdef object numpy_dtype(object value):
+    found = _of_numpy.get(value.dtype.newbyteorder("="))
+    if found is None:
+        raise TypeError(f"An array holds booleans and numbers of up to 128 bits, not elements of "
+                        f"NumPy's dtype {value.dtype}.")
+    return found
+
+
+cdef bint is_python(object obj):
+    """Whether nested lists hold Python's own numbers, which get the default dtypes."""
+    while isinstance(obj, (list, tuple)):
+        if len(obj) == 0:
+            return True
+        obj = obj[0]
+    return type(obj) in (bool, int, float, complex)
+
+
+def asarray(obj, dtype=None, *, device=None, copy=None):
+    """Return an array of the elements of `obj`.
+
+    Parameters
+    ----------
+    obj : Array, array_like
+        An array, a number, nested sequences of numbers, or anything that has the buffer protocol,
+        ``__array__`` or DLPack.
+    dtype : dtype, optional
+        That of `obj` if not given; Python's own numbers become ``int64``, ``float32``,
+        ``complex64`` or ``bool``.
+    device : Device or str, optional
+        The default device if not given.
+    copy : bool, optional
+        By default an Array is returned as it is and everything else copied. With False the memory
+        of `obj` is used and must not change any more; with True even an Array is copied.
+
+    Returns
+    -------
+    Array
+
+    Raises
+    ------
+    TypeError
+        If the elements are no numbers.
+    ValueError
+        If ``copy=False`` can't be had.
+    OverflowError
+        If a Python integer doesn't fit.
+    MemoryError
+        If the device's memory limit doesn't allow it.
+    """
+    if device is not None:
+        Device(device)
+    if dtype is not None:
+        dtype = dtypes.as_dtype(dtype)
+    if isinstance(obj, Array):
+        wanted = dtype is not None and dtype is not obj.dtype
+        if wanted and copy is False:
+            raise ValueError(f"A {obj.dtype.name} array becomes {dtype.name} only by a copy, and "
+                             "copy=False was asked for.")
+        if wanted:
+            return cast(obj, dtype)
+        return obj.copy() if copy else obj
+    python = is_python(obj)
+    if not isinstance(obj, numpy.ndarray):
+        if copy is False and not hasattr(obj, "__array__") and not hasattr(obj, "__dlpack__") \
+                and not isinstance(obj, (bytes, bytearray, memoryview)):
+            raise ValueError(f"A {type(obj).__name__} becomes an array only by a copy, and "
+                             "copy=False was asked for.")
+        if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+            value = numpy.from_dlpack(obj)
+        else:
+            value = numpy.asarray(obj)
+    else:
+        value = obj
+    if value.ndim > 64:
+        raise ValueError(f"An array has at most 64 dimensions, not {value.ndim}.")
+    if value.dtype == object and python:
+        raise OverflowError(f"A Python integer of {obj!r} doesn't fit in int64.")
+    found = numpy_dtype(value)
+    if dtype is None:
+        dtype = _defaults[found.kind] if python and found.kind in _defaults else found
+    elif python and found.kind in "iu" and dtype.kind in "iu" and value.size:
+        info = dtypes.iinfo(dtype)
+        for extreme in (int(value.min()), int(value.max())):
+            if not info.min <= extreme <= info.max:
+                raise OverflowError(f"The Python integer {extreme} doesn't fit in {dtype.name}, "
+                                    f"which holds {info.min} to {info.max}.")
+    if copy is False:
+        if dtype is not found or not value.dtype.isnative:
+            raise ValueError(f"An array of NumPy's dtype {value.dtype} becomes {dtype.name} only "
+                             "by a copy, and copy=False was asked for.")
+        return borrow(value, dtype_number(dtype))
+    return copy_in(value, dtype_number(dtype))
+
+
+def from_scalar(value, dtype):
+    """Return a 0-d array of a Python scalar."""
+    return copy_in(numpy.asarray(value, dtype=dtype.numpy), dtype_number(dtype))
+
+
+def as_operand(obj):
+    """Return what an operator takes besides arrays and Python scalars; None if it doesn't."""
+    if isinstance(obj, (numpy.ndarray, numpy.generic)) or hasattr(obj, "__dlpack__"):
+        return asarray(obj)
+    if isinstance(obj, (int, float, complex)):
+        return asarray(obj)
+    return None
+
+
+def from_dlpack(obj, *, device=None, copy=None):
+    """Return an array from an object with ``__dlpack__``.
+
+    Parameters
+    ----------
+    obj : object
+        On the CPU.
+    device : Device or str, optional
+    copy : bool, optional
+        As in `asarray`.
+
+    Returns
+    -------
+    Array
+    """
+    if isinstance(obj, Array):
+        return asarray(obj, copy=copy)
+    return asarray(numpy.from_dlpack(obj), device=device, copy=copy)
+
+
+def represent(Array x):
+    """Return the text of ``repr(x)``."""
+    body = numpy.array2string(to_numpy(x), separator=", ", prefix="array(")
+    return f"array({body}, dtype={x.dtype.name})"
+
+
+def restore(value):
+    """Return the array that was pickled."""
+    return asarray(value)
+
+
+def namespace(api_version):
+    """Return the module that implements the Array API for arrays."""
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"nitinol follows the Array API standard 2024.12, not {api_version!r}.")
+    import nitinol
+    return nitinol
+
+
+def to_device(Array x, device):
+    """Return `x` on `device`."""
+    wanted = Device(device)
+    if wanted == x.device:
+        return x
+    raise ValueError(f"An array on {x.device.name} can't be moved to {wanted.name}.")

@@ -1,0 +1,228 @@
+"""The notifier thread, user functions as operations, injection, and the exit."""
+
+import atexit
+import sys
+import threading
+
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t
+
+from nitinol cimport _native as native
+from nitinol._array cimport Array, dtype_object
+from nitinol._device cimport Device, check_open, reclaim, wrap_device
+
+import numpy
+
+from nitinol import dtypes
+from nitinol._array import apply
+from nitinol._device import devices, take_unobserved
+
+cdef object _lock = threading.Lock()
+cdef object _thread = None
+cdef object _local = threading.local()
+
+
+def inside_host_call():
+    """Whether the calling thread runs a user function for a device."""
+    return getattr(_local, "busy", False)
+
+
+cdef object operand_view(const native.HostOperand* operand, bint writable):
+    """Return a NumPy array over device memory that lives as long as the call."""
+    cdef int i
+    cdef const native.Layout* layout = operand.layout
+    dtype = dtype_object(operand.dtype).numpy
+    shape = [layout.shape(i) for i in range(layout.ndim())]
+    if layout.size() == 0:
+        return numpy.empty(shape, dtype)
+    item = dtype.itemsize
+    strides = [layout.stride(i) * item for i in range(layout.ndim())]
+    low = sum([s * (n - 1) for s, n in zip(strides, shape) if s < 0])
+    high = sum([s * (n - 1) for s, n in zip(strides, shape) if s > 0])
+    cdef Py_ssize_t length = high - low + item
+    cdef char* start = operand.data + <Py_ssize_t> low
+    found = numpy.ndarray(shape, dtype, buffer=PyMemoryView_FromMemory(start, length, 0x200), offset=-low, strides=strides)
+    found.flags.writeable = writable
+    return found
+
+
+cdef int carry_out(native.HostCall* call) except -1:
+    """Run one user function; its exception becomes the call's."""
+    cdef size_t i
+    function = <object> <PyObject*> call.callback
+    _local.busy = True
+    try:
+        # The memory is the device's: what the function keeps must be a copy.
+        arguments = []
+        for i in range(call.inputs.size()):
+            argument = operand_view(&call.inputs[i], False).copy()
+            argument.flags.writeable = False
+            arguments.append(argument)
+        result = numpy.asarray(function(*arguments))
+        target = operand_view(&call.output, True)
+        if result.shape != target.shape:
+            raise ValueError(f"The host callback returned shape {result.shape}, where "
+                             f"{target.shape} is expected.")
+        if not numpy.can_cast(result.dtype, target.dtype, "same_kind"):
+            raise TypeError(f"The host callback returned dtype {result.dtype}, where "
+                            f"{target.dtype} is expected.")
+        target[...] = result
+    except BaseException as error:
+        error.__traceback__ = None if error.__traceback__ is None else error.__traceback__.tb_next
+        Py_INCREF(error)
+        call.exception = new native.Keep(<void*> error)
+        call.fault.code = native.Code.host_callback
+    finally:
+        _local.busy = False
+    return 0
+
+
+def _notify():
+    """The life of the notifier thread."""
+    cdef native.HostCall* call
+    while not native.closed():
+        with nogil:
+            call = native.HostQueue.shared().take(500_000_000)
+        if call != NULL:
+            carry_out(call)
+            call.finished.set()
+        reclaim()
+
+
+cdef int start_notifier() except -1:
+    global _thread
+    with _lock:
+        if _thread is None:
+            _thread = threading.Thread(target=_notify, name="nitinol-notifier", daemon=True)
+            _thread.start()
+    return 0
+
+
+def host_call(fn, shape, dtype, *arrays):
+    """Return what a Python function makes of arrays, as an operation of the graph.
+
+    Parameters
+    ----------
+    fn : callable
+        Called with read-only NumPy arrays when the result is needed, on a thread of nitinol's. It
+        returns an array of `shape` whose dtype casts to `dtype` within its kind. It must not wait
+        for work that has not been done yet.
+    shape : tuple of int
+    dtype : dtype
+    *arrays : Array
+
+    Returns
+    -------
+    Array
+        Reading it raises `HostCallbackError`, with the function's exception as its ``__cause__``,
+        when that raised.
+
+    Raises
+    ------
+    TypeError
+        If `fn` can't be called, or an argument is no Array.
+    """
+    if not callable(fn):
+        raise TypeError(f"host_call takes a function, not {type(fn).__name__}.")
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    for n in shape:
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"A shape is made of non-negative integers, not {shape}.")
+    for x in arrays:
+        if not isinstance(x, Array):
+            raise TypeError(f"host_call takes arrays after the dtype, not {type(x).__name__}.")
+    check_open()
+    start_notifier()
+    return apply("host_call", arrays, shape, dtypes.as_dtype(dtype), callback=fn)
+
+
+# --- injection -----------------------------------------------------------------------------
+
+
+cdef dict _phases = {"encode": 0, "commit": 1, "completion": 2}
+
+
+def add_rule(Device device, str code, str phase, int64_t at, int64_t times, int64_t raw):
+    """Plan a failure; return the rule's number. Validated by nitinol.testing."""
+    cdef native.InjectionRule rule
+    rule.code = native.code_from_name(code.encode())
+    rule.phase = <native.Phase> <int> _phases[phase]
+    rule.at = at
+    rule.times = times
+    rule.raw = raw
+    rule.seen = 0
+    rule.fired = 0
+    return device.device.injector.add(rule)
+
+
+def remove_rule(Device device, int number):
+    """Take a rule back; return how many units it saw and how many it struck."""
+    cdef native.InjectionRule rule = device.device.injector.remove(number)
+    return rule.seen, rule.fired
+
+
+def set_fusion_limit(int instructions):
+    """Set how many operations one fused program may have; for tests."""
+    before = native.fusion_limit()
+    native.set_fusion_limit(instructions)
+    return before
+
+
+def set_threads(int threads):
+    """Set how many threads split one kernel; return how many did before. For tests."""
+    before = native.concurrency()
+    native.set_concurrency(threads)
+    return before
+
+
+def live_nodes():
+    """Return how many nodes the process holds; for leak tests."""
+    return native.Node.alive()
+
+
+# --- exit ----------------------------------------------------------------------------------
+
+
+def _exit():
+    """Stop what has not started, drain for a moment, and say what nobody has seen."""
+    if native.forked():
+        return
+    native.close()
+    cdef native.HostQueue* queue = &native.HostQueue.shared()
+    with nogil:
+        queue.close()
+    if _thread is not None and _thread is not threading.current_thread():
+        _thread.join(2.0)
+    drain(2.0)
+    reports = []
+    for device in devices():
+        reports += take_unobserved(device)
+    if reports and sys.stderr is not None:
+        print(f"nitinol: {len(reports)} device failure(s) that nobody has observed:",
+              file=sys.stderr)
+        for report in reports[:20]:
+            print(f"  {report.code}: {report.message}", file=sys.stderr)
+        if len(reports) > 20:
+            print(f"  ... and {len(reports) - 20} more.", file=sys.stderr)
+
+
+cdef int drain(double seconds) except -1:
+    """Wait for what has started, `seconds` at most over all devices."""
+    import time
+    cdef native.Evaluation* evaluation
+    cdef int64_t left
+    deadline = time.monotonic() + seconds
+    for device in devices():
+        evaluation = native.pending_work((<Device> device).device, NULL)
+        try:
+            left = <int64_t> (max(0.0, deadline - time.monotonic()) * 1e9)
+            with nogil:
+                evaluation.wait(left)
+        finally:
+            evaluation.release()
+    return 0
+
+
+atexit.register(_exit)

@@ -1,0 +1,137 @@
+"""Failures on purpose, so that users can test what their programs do about real ones."""
+
+import os
+
+from nitinol import errors
+from nitinol import _runtime
+from nitinol._device import Device
+
+__all__ = ["inject", "inject_from"]
+
+PHASES = ("encode", "commit", "completion")
+
+
+class inject:
+    """Make units of work fail, as a context manager.
+
+    A unit is the grain of failure: on the CPU one kernel or one fused chain of elementwise
+    operations. Only units that start with healthy inputs are counted, in the order in which they
+    start.
+
+    Parameters
+    ----------
+    device : Device or str
+    code : str
+        One of `nitinol.errors.CODES`.
+    at : int
+        The first unit to fail, counted from 1.
+    times : int
+        How many units in a row fail.
+    phase : {"completion", "encode", "commit"}
+        When the failure strikes: while the unit is encoded, when it is committed (it never runs in
+        both cases), or after it ran.
+    raw : int
+        The driver's own number, for the report.
+
+    Attributes
+    ----------
+    seen, fired : int
+        After the block: how many units were counted, and how many of them failed.
+
+    Raises
+    ------
+    ValueError
+        For an unknown code or phase, or numbers below 1.
+
+    Examples
+    --------
+    >>> import nitinol as nt
+    >>> with nt.testing.inject("cpu", "out_of_memory"):
+    ...     try:
+    ...         nt.eval(nt.ones(3) + 1)
+    ...     except nt.errors.OutOfMemoryError as error:
+    ...         print(error.report.code)
+    out_of_memory
+    """
+
+    def __init__(self, device, code, at=1, times=1, phase="completion", raw=0):
+        self.device = Device(device)
+        if code not in errors.CODES:
+            raise ValueError(f"{code!r} is no failure code; there are: {', '.join(errors.CODES)}.")
+        if phase not in PHASES:
+            raise ValueError(f"{phase!r} is no phase; there are: {', '.join(PHASES)}.")
+        for name, value in (("at", at), ("times", times)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is an integer of at least 1, not {value!r}.")
+        self.code, self.at, self.times, self.phase, self.raw = code, at, times, phase, raw
+        self.seen = self.fired = 0
+        self._number = None
+
+    def __enter__(self):
+        """Start to count."""
+        if self._number is not None:
+            raise RuntimeError("This injection is already active.")
+        self._number = _runtime.add_rule(
+            self.device, self.code, self.phase, self.at, self.times, self.raw
+        )
+        return self
+
+    def __exit__(self, *exc):
+        """Stop, and keep the counts."""
+        self.seen, self.fired = _runtime.remove_rule(self.device, self._number)
+        self._number = None
+
+
+def inject_from(text):
+    """Plan the failures of a string such as ``"cpu:out_of_memory@37,cpu:innocent_victim@80"``.
+
+    Each entry is ``device:code@unit``; ``xN`` behind it makes N units in a row fail, ``/phase``
+    chooses the phase: ``cpu:page_fault@3x2/encode``. The environment variable ``NITINOL_FAULTS``
+    is read this way when nitinol is imported.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of inject
+        Active ones.
+
+    Raises
+    ------
+    ValueError
+        If an entry isn't of this form, naming it.
+    """
+    planned = [_parse(entry.strip()) for entry in text.split(",") if entry.strip()]
+    for each in planned:
+        each.__enter__()
+    return planned
+
+
+def _parse(entry):
+    rest, _, phase = entry.partition("/")
+    place, at_sign, numbers = rest.partition("@")
+    device, colon, code = place.rpartition(":")
+    at, cross, times = numbers.partition("x")
+    if not (at_sign and colon and at.isdecimal() and (not cross or times.isdecimal())):
+        raise ValueError(
+            f"{entry!r} is no planned failure; 'device:code@unit' is expected, such as "
+            "'cpu:out_of_memory@37'."
+        )
+    try:
+        return inject(device, code, int(at), int(times or 1), phase or "completion")
+    except ValueError as error:
+        raise ValueError(f"{entry!r} is no planned failure: {error}") from None
+
+
+def _from_environment():
+    text = os.environ.get("NITINOL_FAULTS", "")
+    try:
+        return inject_from(text)
+    except ValueError as error:
+        raise ValueError(f"NITINOL_FAULTS: {error}") from None
+
+
+#: What ``NITINOL_FAULTS`` asked for.
+FROM_ENVIRONMENT = _from_environment()
