@@ -139,7 +139,14 @@ class Tokenizer:
 
     def encode_chat(self, question: str) -> list[int]:
         """Turn a user's question into the token ids that the model continues with an answer."""
-        ids = self.encode(self.chat(question))
+        return self._begin(self.encode(self.chat(question)))
+
+    def encode_frame(self, instruction: str) -> tuple[list[int], list[int]]:
+        """Give the token ids before and after a text that follows an instruction in a chat."""
+        before, after = self.chat(instruction + "\0").split("\0")
+        return self._begin(self.encode(before)), self.encode(after)
+
+    def _begin(self, ids: list[int]) -> list[int]:
         if self._add_bos and ids[:1] != [self.begin_of_text]:
             ids.insert(0, self.begin_of_text)
         return ids

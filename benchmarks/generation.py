@@ -1,0 +1,79 @@
+"""Answers of a model token by token: greedy or seeded sampling, one wait a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import nitinol as nt
+import numpy as np
+from llama import Cache, Llama
+
+# A wait that outlives this is a hang, which nitinol promises not to have.
+STEP_TIMEOUT = 120.0
+
+
+class Sampler:
+    """Chooses the next token: the best one, or a random one from an explicit seed.
+
+    Parameters
+    ----------
+    temperature : float, optional
+        0 takes the best token; the higher, the more even the choice.
+    seed : int, optional
+        The same seed and the same logits give the same tokens.
+    """
+
+    def __init__(self, temperature: float = 0.0, seed: int = 0):
+        self.temperature = temperature
+        self.generator = np.random.default_rng(seed)
+
+    def __call__(self, logits: nt.Array) -> int:
+        """Evaluate the logits (1, vocabulary) and choose a token: one wait."""
+        if self.temperature == 0:
+            best = nt.argmax(logits[0], axis=-1)
+            nt.eval(best, timeout=STEP_TIMEOUT)
+            return int(best)
+        nt.eval(logits, timeout=STEP_TIMEOUT)
+        scores = np.asarray(logits)[0].astype(np.float64) / self.temperature
+        weights = np.exp(scores - scores.max())
+        return int(self.generator.choice(len(weights), p=weights / weights.sum()))
+
+
+def generate(
+    model: Llama,
+    cache: Cache,
+    prompt: list[int],
+    count: int,
+    sampler: Sampler,
+    before_step: Callable[[int], None] | None = None,
+) -> Iterator[int]:
+    """Answer a prompt token by token: one pass over the prompt, then one step a token.
+
+    Parameters
+    ----------
+    model : Llama
+        The model.
+    cache : Cache
+        Where keys and values go; what it held of earlier requests is overwritten.
+    prompt : list of int
+        The token ids to continue.
+    count : int
+        How many tokens to give.
+    sampler : Sampler
+        What chooses them.
+    before_step : callable, optional
+        Called with the number of the step before each one is built; 0 is the prompt.
+
+    Yields
+    ------
+    int
+        The next token.
+    """
+    cache.length = 0
+    tokens = prompt
+    for step in range(count):
+        if before_step is not None:
+            before_step(step)
+        token = sampler(model(nt.asarray(np.asarray(tokens, dtype=np.int64)), cache))
+        yield token
+        tokens = [token]

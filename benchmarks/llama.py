@@ -1,0 +1,245 @@
+"""A llama language model on nitinol arrays, its weights as they lie in a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nitinol as nt
+import numpy as np
+
+
+class ModelError(ValueError):
+    """A model file that cannot be used; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a GGUF file says about the shape of its llama."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    context: int
+    vocabulary: int
+    eps: float
+    rope_base: float
+    rope_dims: int
+    rope_scale: float
+
+    @classmethod
+    def from_metadata(cls, metadata) -> Config:
+        """Read the configuration; raise ModelError where the file is not such a model."""
+        architecture = metadata.get("general.architecture")
+        if architecture != "llama":
+            raise ModelError(f"The file's architecture is {architecture!r}; expected 'llama'.")
+
+        def read(name, default=None):
+            value = metadata.get(f"llama.{name}", default)
+            if not isinstance(value, int | float) or value <= 0:
+                raise ModelError(
+                    f"The file's llama.{name} is {value!r}; expected a number above 0."
+                )
+            return value
+
+        scaling = metadata.get("llama.rope.scaling.type", "none")
+        if scaling not in ("none", "linear"):
+            raise ModelError(
+                f"The file's rope scaling is {scaling!r}; expected 'none' or 'linear'."
+            )
+        factor = read("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
+        heads = read("attention.head_count")
+        kv_heads = read("attention.head_count_kv", heads)
+        head_size = read("attention.key_length", read("embedding_length") // heads)
+        if heads % kv_heads:
+            raise ModelError(
+                f"The file has {heads} heads and {kv_heads} key-value heads; expected a multiple."
+            )
+        return cls(
+            layers=read("block_count"),
+            heads=heads,
+            kv_heads=kv_heads,
+            head_size=head_size,
+            context=read("context_length"),
+            vocabulary=len(metadata.get("tokenizer.ggml.tokens", ())) or read("vocab_size"),
+            eps=read("attention.layer_norm_rms_epsilon"),
+            rope_base=read("rope.freq_base", 10000.0),
+            rope_dims=read("rope.dimension_count", head_size),
+            rope_scale=1.0 / factor,
+        )
+
+
+class Cache:
+    """The keys and values of the tokens so far, in arrays that every step updates in place.
+
+    Parameters
+    ----------
+    config : Config
+        The model's shape.
+    capacity : int
+        The largest number of tokens.
+    """
+
+    def __init__(self, config: Config, capacity: int):
+        shape = (1, config.kv_heads, capacity, config.head_size)
+        self.keys = [nt.zeros(shape, dtype=nt.float32) for _ in range(config.layers)]
+        self.values = [nt.zeros(shape, dtype=nt.float32) for _ in range(config.layers)]
+        self.capacity = capacity
+        self.length = 0
+
+
+class Linear:
+    """A matrix W that maps x to x @ W.T, quantised or not."""
+
+    def __init__(self, weight):
+        self.quantized = isinstance(weight, nt.io.QuantizedTensor)
+        self.weight = weight if self.quantized else nt.permute_dims(weight, (1, 0))
+
+    def __call__(self, x: nt.Array) -> nt.Array:
+        """Multiply: (..., out) from (..., in)."""
+        if self.quantized:
+            return nt.fast.quantized_matmul(x, self.weight)
+        return x @ self.weight
+
+
+class Layer:
+    """Attention and feed-forward of one layer, each added to what comes in."""
+
+    def __init__(self, config: Config, tensor: Callable, name: str):
+        c, d = config, config.head_size
+        width = c.heads * d
+        model = tensor("token_embd.weight").shape[-1]
+
+        def weight(which, *shape):
+            return tensor(f"{name}.{which}.weight", *shape)
+
+        self.config = config
+        self.attention_norm = weight("attn_norm", model)
+        self.q = Linear(weight("attn_q", width, model))
+        self.k = Linear(weight("attn_k", c.kv_heads * d, model))
+        self.v = Linear(weight("attn_v", c.kv_heads * d, model))
+        self.attention_output = Linear(weight("attn_output", model, width))
+        self.feed_forward_norm = weight("ffn_norm", model)
+        hidden = weight("ffn_gate").shape[0]
+        self.gate = Linear(weight("ffn_gate", hidden, model))
+        self.up = Linear(weight("ffn_up", hidden, model))
+        self.down = Linear(weight("ffn_down", model, hidden))
+
+    def __call__(self, x, cache: Cache, index: int, start, valid) -> nt.Array:
+        """Run tokens x (1, length, model) whose first has the position `start`."""
+        c = self.config
+        x = x + self.attention(
+            nt.fast.rms_norm(x, self.attention_norm, c.eps), cache, index, start, valid
+        )
+        y = nt.fast.rms_norm(x, self.feed_forward_norm, c.eps)
+        gate = self.gate(y)
+        return x + self.down(gate * nt.sigmoid(gate) * self.up(y))
+
+    def attention(self, x, cache: Cache, index: int, start, valid) -> nt.Array:
+        """Append the keys and values of x to the cache and attend to all that it then holds."""
+        c = self.config
+
+        def split(y, heads):
+            return nt.permute_dims(nt.reshape(y, (1, x.shape[1], heads, c.head_size)), (0, 2, 1, 3))
+
+        def rotate(y):
+            return nt.fast.rope(y, c.rope_dims, base=c.rope_base, offset=start, scale=c.rope_scale)
+
+        q = rotate(split(self.q(x), c.heads))
+        k = rotate(split(self.k(x), c.kv_heads))
+        v = split(self.v(x), c.kv_heads)
+        # The cache gives its array away, so that nobody else holds it and it is updated in place.
+        k = cache.keys[index] = nt.slice_update(cache.keys[index], k, start, 2)
+        v = cache.values[index] = nt.slice_update(cache.values[index], v, start, 2)
+        y = nt.fast.scaled_dot_product_attention(
+            q, k, v, scale=c.head_size**-0.5, causal=True, valid_length=valid
+        )
+        y = nt.reshape(nt.permute_dims(y, (0, 2, 1, 3)), (1, x.shape[1], c.heads * c.head_size))
+        return self.attention_output(y)
+
+
+class Llama:
+    """A model read from a GGUF file: calling it gives logits.
+
+    Parameters
+    ----------
+    path : path-like
+        A GGUF file of architecture "llama", of F32, F16, Q4_0, Q4_1 and Q8_0 tensors.
+
+    Raises
+    ------
+    ModelError
+        The file is not such a model.
+    nitinol.DeviceError
+        Reading the weights failed.
+    """
+
+    def __init__(self, path: Path):
+        file = nt.load(path)
+        self.metadata = file.metadata
+        self.config = config = Config.from_metadata(file.metadata)
+        tensors: dict[str, object] = {}
+
+        def tensor(name, *shape):
+            if name not in tensors:
+                if name not in names:
+                    raise ModelError(f"The file has no tensor {name!r}, which the model needs.")
+                found = file[name]
+                if not isinstance(found, nt.io.QuantizedTensor):
+                    found = nt.astype(found, nt.float32)
+                tensors[name] = found
+            if shape and tuple(tensors[name].shape) != shape:
+                found = tuple(tensors[name].shape)
+                raise ModelError(f"The tensor {name!r} has the shape {found}; expected {shape}.")
+            return tensors[name]
+
+        names = set(file)
+        self.embedding = tensor("token_embd.weight")
+        model = self.embedding.shape[-1]
+        self.layers = [Layer(config, tensor, f"blk.{i}") for i in range(config.layers)]
+        self.norm = tensor("output_norm.weight", model)
+        head = "output.weight" if "output.weight" in names else "token_embd.weight"
+        self.head = Linear(tensor(head, config.vocabulary, model))
+        if unused := sorted(names - set(tensors)):
+            raise ModelError(f"The file has the tensor {unused[0]!r}, which is not supported.")
+        arrays = [t.blocks if hasattr(t, "blocks") else t for t in tensors.values()]
+        nt.eval(*arrays)
+        self.weight_bytes = sum(a.nbytes for a in arrays)
+
+    def __call__(self, tokens: nt.Array, cache: Cache, every: bool = False) -> nt.Array:
+        """Compute logits of the tokens that follow what the cache holds, and extend it.
+
+        Parameters
+        ----------
+        tokens : nitinol.Array
+            Token ids, integers of shape (length,).
+        cache : Cache
+            Keys and values of the tokens before; its arrays are replaced by new ones.
+        every : bool, optional
+            Whether to give the logits after every token, not after the last alone.
+
+        Returns
+        -------
+        nitinol.Array
+            float32 of shape (length or 1, vocabulary), not yet evaluated.
+        """
+        length = tokens.shape[0]
+        if cache.length + length > cache.capacity:
+            raise ValueError(
+                f"The cache holds {cache.length} of {cache.capacity} tokens; {length} more "
+                "do not fit."
+            )
+        start = nt.asarray(np.int64(cache.length))
+        cache.length += length
+        valid = nt.asarray(np.int64(cache.length))
+        if isinstance(self.embedding, nt.io.QuantizedTensor):
+            x = nt.fast.quantized_take(self.embedding, tokens)
+        else:
+            x = nt.take(self.embedding, tokens, axis=0)
+        x = nt.reshape(x, (1, length, x.shape[-1]))
+        for index, layer in enumerate(self.layers):
+            x = layer(x, cache, index, start, valid)
+        x = x[0] if every else x[0, -1:]
+        return self.head(nt.fast.rms_norm(x, self.norm, self.config.eps))
