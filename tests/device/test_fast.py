@@ -223,7 +223,7 @@ def test_quantized_take(kind):
         np.testing.assert_array_equal(np.asarray(found), expected)
         assert found.shape == expected.shape
     late = nt.fast.quantized_take(tensor, nt.asarray([49, 50]) + 0)
-    with pytest.raises(nt.DeviceIndexError, match="Index 50 .* size 50"):
+    with pytest.raises(nt.DeviceIndexError, match=r"Index 50 .* size 50"):
         late.tolist()
     with pytest.raises(IndexError, match="Index 50"):
         nt.fast.quantized_take(tensor, [50])

@@ -151,7 +151,7 @@ def test_an_index_out_of_range_on_the_device_raises_when_read(read):
     good = read(x, nt.asarray([0, -4]) + 0)
     bad = read(x, nt.asarray([1, 7]) + 0)
     for _ in range(2):
-        with pytest.raises(nt.DeviceIndexError, match="Index 7 .* axis [01] with size 4"):
+        with pytest.raises(nt.DeviceIndexError, match=r"Index 7 .* axis [01] with size 4"):
             bad.tolist()
     assert (np.asarray(good) >= 0).all()
     assert np.asarray(x).sum() == 0
