@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "cpu/blas.h"
+#include "cpu/kernels/linalg_small.h"
 #include "cpu/kernels/matmul.h"
 #include "cpu/pool.h"
 
@@ -109,21 +110,44 @@ void report(const Launch& launch, std::int64_t index, std::int64_t info, Code co
   }
 }
 
+// LU of a column-major matrix, and what is made of it; who does it depends on the order alone.
+template <class T>
+std::int64_t factorise(std::int64_t n, T* a, std::int64_t* pivots) noexcept {
+  return n <= small_order ? small_lu(n, a, pivots) : blas::getrf(n, a, n, pivots);
+}
+
+template <class T>
+std::int64_t solve_factorised(std::int64_t n, std::int64_t columns, const T* lu,
+                              const std::int64_t* pivots, T* b) noexcept {
+  if (n > small_order) return blas::getrs(false, n, columns, lu, n, pivots, b, n);
+  small_solve(n, columns, lu, pivots, b);
+  return 0;
+}
+
+std::int64_t pivot_of(std::int64_t n, const std::int64_t* pivots, std::int64_t i) noexcept {
+  return n <= small_order ? pivots[i] : blas::pivot(pivots, i);
+}
+
 template <class T>
 void inv_of(const Launch& launch, const MatrixBatch& a) noexcept {
   const std::int64_t n = a.rows;
   const std::size_t pivot_bytes = aligned(static_cast<std::size_t>(n) * sizeof(std::int64_t));
-  const std::int64_t work_size = blas::getri_work(n);
+  const std::int64_t work_size = n <= small_order ? n * n : blas::getri_work(n);
   const std::size_t bytes = pivot_bytes + static_cast<std::size_t>(work_size) * sizeof(T);
   for_each_matrix(launch, a.batch(), n, bytes, [&](std::int64_t index, char* memory) {
     auto* pivots = reinterpret_cast<std::int64_t*>(memory);
+    T* work = reinterpret_cast<T*>(memory + pivot_bytes);
     const T* source = reinterpret_cast<const T*>(a.data) + a.offset(index);
     T* target = launch.output.as<T>() + index * n * n;
-    gather(source, n, n, a.column_stride, a.row_stride, target);
-    std::int64_t info = blas::getrf(n, target, n, pivots);
-    if (info == 0) {
-      info =
-          blas::getri(n, target, n, pivots, reinterpret_cast<T*>(memory + pivot_bytes), work_size);
+    T* lu = n <= small_order ? work : target;
+    gather(source, n, n, a.column_stride, a.row_stride, lu);
+    std::int64_t info = factorise(n, lu, pivots);
+    if (info == 0 && n <= small_order) {
+      std::fill_n(target, n * n, T{});
+      for (std::int64_t i = 0; i < n; ++i) target[i * n + i] = T{1};
+      info = solve_factorised(n, n, lu, pivots, target);
+    } else if (info == 0) {
+      info = blas::getri(n, lu, n, pivots, work, work_size);
     }
     if (info == 0) {
       transpose_square(target, n);
@@ -151,8 +175,8 @@ void solve_of(const Launch& launch, const MatrixBatch& a, const MatrixBatch& b) 
     T* x = columns == 1 ? target : reinterpret_cast<T*>(memory + pivot_bytes + matrix_bytes);
     gather(source, n, n, a.column_stride, a.row_stride, lu);
     gather(right, columns, n, b.column_stride, b.row_stride, x);
-    std::int64_t info = blas::getrf(n, lu, n, pivots);
-    if (info == 0) info = blas::getrs(false, n, columns, lu, n, pivots, x, n);
+    std::int64_t info = factorise(n, lu, pivots);
+    if (info == 0) info = solve_factorised(n, columns, lu, pivots, x);
     if (info != 0) {
       report(launch, index, info, Code::singular_matrix, info - 1,
              has_nan(source, n, a.row_stride, a.column_stride), target, n * columns);
@@ -238,7 +262,7 @@ void det_of(const Launch& launch, const MatrixBatch& a) noexcept {
     const T* source = reinterpret_cast<const T*>(a.data) + a.offset(index);
     T& target = launch.output.as<T>()[index];
     gather(source, n, n, a.column_stride, a.row_stride, lu);
-    const std::int64_t info = n == 0 ? 0 : blas::getrf(n, lu, n, pivots);
+    const std::int64_t info = factorise(n, lu, pivots);
     if (info < 0) {
       launch.fault.raise(index, Code::internal, info);
     } else if (info > 0) {
@@ -248,7 +272,7 @@ void det_of(const Launch& launch, const MatrixBatch& a) noexcept {
       ScaledProduct<T> product;
       for (std::int64_t i = 0; i < n; ++i) {
         const T factor = lu[i * n + i];
-        product.multiply(blas::pivot(pivots, i) == i ? factor : -factor);
+        product.multiply(pivot_of(n, pivots, i) == i ? factor : -factor);
       }
       target = product.value();
     }

@@ -60,7 +60,7 @@ Partition partition(std::int64_t m, std::int64_t n, std::int64_t k) noexcept {
   const std::int64_t products = saturating_product(saturating_product(m, n), k);
   // Products with a vector only read their matrix, so smaller panels do.
   const std::int64_t wanted = std::clamp<std::int64_t>(
-      m == 1 || n == 1 ? std::min<std::int64_t>(products >> 19, 32)
+      m == 1 || n == 1 ? std::min<std::int64_t>(products >> 19, 8)
                        : std::max(std::min<std::int64_t>(products >> 23, 4), products >> 27),
       1, 64);
   const int power = std::bit_width(static_cast<std::uint64_t>(wanted)) - 1;
@@ -240,7 +240,7 @@ void multiply(const Launch& launch, const MatrixBatch& ma, const MatrixBatch& mb
   const std::int64_t panels = cuts.panels();
   const std::int64_t products = saturating_product(saturating_product(m, n), k);
   const std::int64_t grain =
-      panels > 1 ? 1 : std::max<std::int64_t>(1, (std::int64_t{1} << 20) / products);
+      panels > 1 ? 1 : std::max<std::int64_t>(1, (std::int64_t{1} << 18) / products);
   parallel_for(batch * panels, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t index = task / panels, panel = task % panels;
