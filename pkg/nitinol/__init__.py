@@ -147,6 +147,7 @@ from nitinol.errors import (
     DeviceIOError,
     DeviceLostError,
     DeviceTimeoutError,
+    ErrorReport,
     HostCallbackError,
     InnocentVictimError,
     KernelFaultError,
@@ -163,9 +164,7 @@ from nitinol.io import (
     load,
     save,
 )
-from nitinol.linalg import (
-    matmul,
-)
+from nitinol.linalg import matmul, tensordot, vecdot
 from nitinol.manipulation import (
     astype,
     broadcast_arrays,
@@ -243,6 +242,7 @@ __all__ = [
     "DeviceIOError",
     "DeviceLostError",
     "DeviceTimeoutError",
+    "ErrorReport",
     "HostCallbackError",
     "InnocentVictimError",
     "KernelFaultError",
@@ -419,6 +419,8 @@ __all__ = [
     "take_along_axis",
     # Linear algebra.
     "matmul",
+    "tensordot",
+    "vecdot",
     # Files.
     "load",
     "save",

@@ -38,6 +38,7 @@ class Plan(NamedTuple):
 
 def _index_array(item: Any) -> Array | numpy.ndarray | None:
     """The array that `item` means as an index; None when it is a basic index."""
+    found: Array | numpy.ndarray
     if isinstance(item, Array):
         found = item
     elif isinstance(item, bool | numpy.bool_):

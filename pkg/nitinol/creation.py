@@ -143,7 +143,7 @@ def arange(
         raise ValueError("arange was given the step 0; expected another number.")
     integral = all(isinstance(each, int) for each in (start, stop, step))
     if integral:
-        length = max(0, -((start - stop) // step))
+        length = int(max(0, -((start - stop) // step)))
     else:
         span = (stop - start) / step
         if not math.isfinite(span):

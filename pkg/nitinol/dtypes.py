@@ -11,6 +11,7 @@ the default dtype of their own kind otherwise.
 """
 
 import builtins
+from typing import Any
 
 import numpy
 
@@ -63,26 +64,26 @@ class dtype:
     number: int
     numpy: numpy.dtype
 
-    def __new__(cls, obj):  # noqa: D102 (as_dtype)
+    def __new__(cls, obj: Any) -> "dtype":  # noqa: D102 (as_dtype)
         return as_dtype(obj)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"A dtype is immutable: {name!r} can't be set.")
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         raise AttributeError(f"A dtype is immutable: {name!r} can't be deleted.")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"nitinol.{self.name}"
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return as_dtype, (self.name,)
 
 
-def _make(number, name):
+def _make(number: int, name: str) -> dtype:
     made = object.__new__(dtype)
     of_numpy = numpy.dtype(name)
     fields = {
@@ -96,6 +97,8 @@ def _make(number, name):
         object.__setattr__(made, field, value)
     return made
 
+
+_DType = dtype  # for classes that have an attribute of that name
 
 # The numbers are those of DType in dtype.h.
 bool = _make(0, "bool")
@@ -139,7 +142,7 @@ for _each in ALL:
 _LOOKUP |= {builtins.bool: bool, int: DEFAULT_INT, float: DEFAULT_FLOAT, complex: DEFAULT_COMPLEX}
 
 
-def as_dtype(obj) -> dtype:
+def as_dtype(obj: Any) -> dtype:
     """The dtype that `obj` names.
 
     Parameters
@@ -168,7 +171,7 @@ def as_dtype(obj) -> dtype:
     )
 
 
-def _promote(a, b):
+def _promote(a: dtype, b: dtype) -> dtype:
     if a is b or b is bool:
         return a
     if a is bool:
@@ -189,7 +192,7 @@ def _promote(a, b):
     return {1: int16, 2: int32, 4: int64, 8: DEFAULT_FLOAT}[unsigned.itemsize]
 
 
-def _component_bytes(each):
+def _component_bytes(each: dtype) -> int:
     """Bytes of one floating-point component; integers don't widen a complex dtype."""
     return {"f": each.itemsize, "c": each.itemsize // 2}.get(each.kind, 0)
 
@@ -202,7 +205,7 @@ _KIND_RANK = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
 _DEFAULT_OF_RANK = (bool, DEFAULT_INT, DEFAULT_FLOAT, DEFAULT_COMPLEX)
 
 
-def _scalar_rank(value):
+def _scalar_rank(value: complex) -> int:
     if isinstance(value, builtins.bool):
         return 0
     if isinstance(value, int):
@@ -210,7 +213,7 @@ def _scalar_rank(value):
     return 2 if isinstance(value, float) else 3
 
 
-def with_scalar(strong: dtype, value) -> dtype:
+def with_scalar(strong: dtype, value: complex) -> dtype:
     """The dtype of an operation between an array of dtype `strong` and a Python scalar.
 
     Raises
@@ -220,7 +223,7 @@ def with_scalar(strong: dtype, value) -> dtype:
     """
     rank = _scalar_rank(value)
     own = _KIND_RANK[strong.kind]
-    if rank == 1 and own == 1:
+    if isinstance(value, int) and rank == own == 1:
         info = iinfo(strong)
         if not info.min <= value <= info.max:
             raise OverflowError(
@@ -234,12 +237,12 @@ def with_scalar(strong: dtype, value) -> dtype:
     return _DEFAULT_OF_RANK[rank]
 
 
-def _dtype_of(obj):
+def _dtype_of(obj: Any) -> dtype:
     found = getattr(obj, "dtype", obj)
     return found if isinstance(found, dtype) else as_dtype(found)
 
 
-def result_type(*arrays_and_dtypes) -> dtype:
+def result_type(*arrays_and_dtypes: Any) -> dtype:
     """The dtype that the arguments promote to.
 
     Parameters
@@ -279,7 +282,7 @@ def result_type(*arrays_and_dtypes) -> dtype:
     return strong
 
 
-def can_cast(from_, to) -> builtins.bool:
+def can_cast(from_: Any, to: Any, /) -> builtins.bool:
     """Whether an array of dtype `from_` can become `to` by promotion alone.
 
     Parameters
@@ -302,7 +305,7 @@ _KINDS = {
 }
 
 
-def isdtype(dtype, kind) -> builtins.bool:
+def isdtype(dtype: Any, kind: Any) -> builtins.bool:
     """Whether `dtype` is of the given kind.
 
     Parameters
@@ -331,10 +334,10 @@ def isdtype(dtype, kind) -> builtins.bool:
 
 
 class _Info:
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name!r} can't be set.")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({fields})"
 
@@ -355,7 +358,14 @@ class finfo(_Info):
         If the dtype is not a floating-point one.
     """
 
-    def __init__(self, type):
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: _DType
+
+    def __init__(self, type: Any, /):
         found = _dtype_of(type)
         if found.kind not in "fc":
             raise TypeError(f"finfo takes a floating-point dtype; it was given {found.name}.")
@@ -384,7 +394,12 @@ class iinfo(_Info):
         If the dtype is not an integer one.
     """
 
-    def __init__(self, type):
+    bits: int
+    max: int
+    min: int
+    dtype: _DType
+
+    def __init__(self, type: Any, /):
         found = _dtype_of(type)
         if found.kind not in "iu":
             raise TypeError(f"iinfo takes an integer dtype; it was given {found.name}.")
@@ -396,7 +411,7 @@ class iinfo(_Info):
 class _NamespaceInfo:
     """What ``nitinol.__array_namespace_info__()`` gives: the standard's questions to a library."""
 
-    def capabilities(self):
+    def capabilities(self) -> dict[str, Any]:
         """Data-dependent shapes and boolean masks work: they wait for the value they need."""
         return {
             "boolean indexing": True,
@@ -404,19 +419,19 @@ class _NamespaceInfo:
             "max dimensions": 64,
         }
 
-    def default_device(self):
+    def default_device(self) -> Any:
         """The device that new arrays go to."""
         from nitinol._device import default_device
 
         return default_device()
 
-    def devices(self):
+    def devices(self) -> list[Any]:
         """Every device of this process."""
         from nitinol._device import devices
 
         return list(devices())
 
-    def default_dtypes(self, *, device=None):
+    def default_dtypes(self, *, device: Any = None) -> dict[str, dtype]:
         """The dtype of each kind that is used when none is asked for."""
         return {
             "real floating": DEFAULT_FLOAT,
@@ -425,11 +440,11 @@ class _NamespaceInfo:
             "indexing": DEFAULT_INT,
         }
 
-    def dtypes(self, *, device=None, kind=None):
+    def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, dtype]:
         """The dtypes by name; `kind` as in `isdtype` selects some of them."""
         return {each.name: each for each in ALL if kind is None or isdtype(each, kind)}
 
 
-def __array_namespace_info__():
+def __array_namespace_info__() -> _NamespaceInfo:
     """The standard's inspection interface: devices, dtypes, capabilities and defaults."""
     return _NamespaceInfo()

@@ -26,6 +26,9 @@ class Key:
 
     __slots__ = ("_seed", "_stream")
 
+    _seed: int
+    _stream: int
+
     def __new__(cls, *args: Any):  # noqa: D102 (key makes them)
         raise TypeError("Keys are made by nitinol.random.key(seed).")
 
