@@ -18,7 +18,7 @@ Layout checked_layout(std::span<const std::int64_t> shape, DType dtype) {
   for (std::int64_t n : shape) empty = empty || n == 0;
   for (std::int64_t n : shape) {
     if (!empty && __builtin_mul_overflow(bytes, n, &bytes)) {
-      throw std::length_error("The array has more than 2**63 - 1 bytes.");
+      throw std::invalid_argument("The array has more than 2**63 - 1 bytes.");
     }
   }
   return Layout(shape);
@@ -43,7 +43,11 @@ Ref<Node> make_elementwise(Op op, DType in, DType out, std::span<Node* const> in
   const std::span<Node* const> operands(operand.data(), inputs.size());
   // The usual case: no broadcast, so no check either.
   if (same && itemsize(out) <= itemsize(inputs[0]->dtype())) {
-    return Node::make(op, out, Layout(inputs[0]->layout().shape()), stream, operands);
+    const Layout& layout = inputs[0]->layout();
+    if (layout.contiguous() && layout.offset() == 0) {
+      return Node::make(op, out, Layout(layout), stream, operands);
+    }
+    return Node::make(op, out, Layout(layout.shape()), stream, operands);
   }
   std::array<std::int64_t, max_ndim> shape;
   std::fill_n(shape.begin(), ndim, 1);

@@ -28,7 +28,11 @@ void Layout::finish() noexcept {
 }
 
 Layout::Layout(std::span<const std::int64_t> shape) {
-  reserve(static_cast<int>(shape.size()));
+  if (shape.size() <= 4) {
+    ndim_ = static_cast<std::uint8_t>(shape.size());
+  } else {
+    reserve(static_cast<int>(shape.size()));
+  }
   std::int64_t step = 1;
   for (int i = ndim_ - 1; i >= 0; --i) {
     data_[i] = shape[i];
@@ -46,10 +50,6 @@ Layout::Layout(std::span<const std::int64_t> shape, std::span<const std::int64_t
   offset_ = offset;
   finish();
 }
-
-Layout::Layout(const Layout& other) { *this = other; }
-
-Layout::Layout(Layout&& other) noexcept { *this = std::move(other); }
 
 Layout& Layout::operator=(const Layout& other) {
   if (this == &other) return *this;
@@ -73,16 +73,9 @@ Layout& Layout::operator=(Layout&& other) noexcept {
     std::memcpy(inline_, other.inline_, sizeof(std::int64_t) * 2 * ndim_);
   } else {
     data_ = other.data_;
-    other.data_ = other.inline_;
-    other.ndim_ = 0;
-    other.size_ = 1;
-    other.contiguous_ = true;
+    other.forget();
   }
   return *this;
-}
-
-bool Layout::same_shape(const Layout& other) const noexcept {
-  return ndim_ == other.ndim_ && std::equal(data_, data_ + ndim_, other.data_);
 }
 
 }  // namespace nitinol

@@ -32,6 +32,9 @@ Shared& shared() noexcept {
 
 constexpr int batch = 128;
 
+// Read on every operator: a plain pointer needs no check for initialisation.
+constinit thread_local Local* mine = nullptr;
+
 struct Local {
   FreeNode* free = nullptr;
   int count = 0;
@@ -40,12 +43,9 @@ struct Local {
   std::atomic<std::int64_t> balance{0};
   Local* next = nullptr;
 
-  Local() noexcept {
-    std::lock_guard lock(shared().mutex);
-    next = shared().threads;
-    shared().threads = this;
-  }
+  Local() noexcept;
   ~Local() {
+    mine = nullptr;
     give(count);
     std::lock_guard lock(shared().mutex);
     shared().finished_balance += balance.load(std::memory_order_relaxed);
@@ -80,9 +80,33 @@ struct Local {
   }
 };
 
-thread_local Local local;
+Local::Local() noexcept {
+  std::lock_guard lock(shared().mutex);
+  next = shared().threads;
+  shared().threads = this;
+}
+
+[[gnu::noinline]] Local& enter_thread() noexcept {
+  // A node may be dropped while the thread's variables are being destroyed: then a
+  // fresh Local is made, and left to the process.
+  thread_local bool ended = false;
+  struct Owner {
+    Local local;
+    ~Owner() { ended = true; }
+  };
+  if (ended) {
+    mine = new Local;
+  } else {
+    thread_local Owner owner;
+    mine = &owner.local;
+  }
+  return *mine;
+}
+
+inline Local& here() noexcept { return mine ? *mine : enter_thread(); }
 
 void* allocate_node(std::size_t size) {
+  Local& local = here();
   static_assert(alignof(Node) <= alignof(std::max_align_t));
   if (local.free == nullptr && !local.take()) {
     // A slab of nodes at once; slabs live as long as the process.
@@ -102,6 +126,7 @@ void* allocate_node(std::size_t size) {
 }
 
 void free_node(void* p) noexcept {
+  Local& local = here();
   auto* node = static_cast<FreeNode*>(p);
   node->next = local.free;
   local.free = node;
@@ -128,7 +153,7 @@ void Node::attach(std::span<Node* const> inputs) {
   }
 }
 
-Ref<Node> Node::make(Op op, DType dtype, Layout layout, Stream* stream,
+Ref<Node> Node::make(Op op, DType dtype, Layout&& layout, Stream* stream,
                      std::span<Node* const> inputs, Ref<Params> params) {
   void* memory = allocate_node(sizeof(Node));
   auto node = Ref<Node>::adopt(
@@ -137,14 +162,14 @@ Ref<Node> Node::make(Op op, DType dtype, Layout layout, Stream* stream,
   return node;
 }
 
-Ref<Node> Node::make_data(DType dtype, Layout layout, Stream* stream, Ref<Buffer> buffer) {
+Ref<Node> Node::make_data(DType dtype, Layout&& layout, Stream* stream, Ref<Buffer> buffer) {
   Ref<Node> node = make(Op::data, dtype, std::move(layout), stream, {});
   node->buffer_ = std::move(buffer);
   node->state_.store(State::ready, std::memory_order_release);
   return node;
 }
 
-Ref<Node> Node::make_view(Node* of, Layout layout) {
+Ref<Node> Node::make_view(Node* of, Layout&& layout) {
   Node* base = of->storage();
   return make(Op::view, of->dtype(), std::move(layout), of->stream(), {&base, 1});
 }

@@ -148,11 +148,7 @@ cdef Array build(Op op, DType dtype, Node** operands, size_t count):
     """Return the elementwise node over operands whose common dtype is known."""
     cdef DType out = result_dtype(op, &dtype)
     find_loop(op, dtype, out)
-    cdef Node* node
-    try:
-        node = native.make_elementwise(op, dtype, out, operands, count, current_stream())
-    except IndexError as error:  # std::length_error
-        raise ValueError(str(error)) from None
+    cdef Node* node = native.make_elementwise(op, dtype, out, operands, count, current_stream())
     if node == NULL:
         shapes = " and ".join(str(shape_of(operands[i])) for i in range(<int> count))
         raise ValueError(
@@ -165,7 +161,7 @@ cdef Array binary(Op op, object a, object b):
     cdef Node* operands[2]
     cdef Array x, y
     cdef DType dtype
-    if isinstance(a, Array) and isinstance(b, Array):
+    if type(a) is Array and type(b) is Array:
         x = <Array> a
         y = <Array> b
         dtype = <DType> <int> PROMOTION[<int> x.node.dtype()][<int> y.node.dtype()]
@@ -348,12 +344,9 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
             int_values[i] = ints[i]
         if callback is not None:
             function = keep_alive(callback)
-        try:
-            node = native.make_node(code, dtype_number(dtype), dims, ndim, current_stream(), nodes,
-                                    count, int_values, int_count, float_values, float_count, path,
-                                    function)
-        except IndexError as error:  # std::length_error
-            raise ValueError(str(error)) from None
+        node = native.make_node(code, dtype_number(dtype), dims, ndim, current_stream(), nodes,
+                                count, int_values, int_count, float_values, float_count, path,
+                                function)
     finally:
         if nodes != few:
             free(nodes)

@@ -15,7 +15,7 @@ namespace nitinol {
 
 std::mutex& graph_lock() noexcept;
 
-// The layout of an array of this shape; throws std::length_error when its bytes do not
+// The layout of an array of this shape; throws std::invalid_argument when its bytes do not
 // fit in 63 bits.
 Layout checked_layout(std::span<const std::int64_t> shape, DType dtype);
 

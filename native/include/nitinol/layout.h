@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace nitinol {
@@ -17,8 +18,29 @@ class Layout {
   explicit Layout(std::span<const std::int64_t> shape);
   Layout(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
          std::int64_t offset);
-  Layout(const Layout& other);
-  Layout(Layout&& other) noexcept;
+  Layout(const Layout& other) : size_(other.size_), offset_(other.offset_),
+        ndim_(other.ndim_),
+        contiguous_(other.contiguous_) {
+    if (other.data_ == other.inline_) {
+      std::memcpy(inline_, other.inline_, sizeof inline_);
+    } else {
+      data_ = new std::int64_t[2 * ndim_];
+      std::memcpy(data_, other.data_, sizeof(std::int64_t) * 2 * ndim_);
+    }
+  }
+  // Layouts are moved once for every node made, so this is inline and branches once.
+  Layout(Layout&& other) noexcept
+      : data_(other.data_ == other.inline_ ? inline_ : other.data_),
+        size_(other.size_),
+        offset_(other.offset_),
+        ndim_(other.ndim_),
+        contiguous_(other.contiguous_) {
+    if (data_ == inline_) {
+      std::memcpy(inline_, other.inline_, sizeof inline_);
+    } else {
+      other.forget();
+    }
+  }
   Layout& operator=(const Layout& other);
   Layout& operator=(Layout&& other) noexcept;
   ~Layout() {
@@ -37,11 +59,24 @@ class Layout {
   std::span<const std::int64_t> strides() const noexcept {
     return {data_ + ndim_, static_cast<std::size_t>(ndim_)};
   }
-  bool same_shape(const Layout& other) const noexcept;
+  bool same_shape(const Layout& other) const noexcept {
+    if (ndim_ != other.ndim_) return false;
+    for (int i = 0; i < ndim_; ++i) {
+      if (data_[i] != other.data_[i]) return false;
+    }
+    return true;
+  }
 
  private:
   void reserve(int ndim);
   void finish() noexcept;
+  void forget() noexcept {
+    data_ = inline_;
+    ndim_ = 0;
+    size_ = 1;
+    offset_ = 0;
+    contiguous_ = true;
+  }
 
   std::int64_t inline_[8];
   std::int64_t* data_ = inline_;

@@ -25,12 +25,12 @@ enum class State : std::uint8_t { lazy, scheduled, ready, poisoned };
 class Node : public Counted<Node> {
  public:
   // Throws std::bad_alloc before anything is claimed.
-  static Ref<Node> make(Op op, DType dtype, Layout layout, Stream* stream,
+  static Ref<Node> make(Op op, DType dtype, Layout&& layout, Stream* stream,
                         std::span<Node* const> inputs, Ref<Params> params = nullptr);
   // A leaf with its value.
-  static Ref<Node> make_data(DType dtype, Layout layout, Stream* stream, Ref<Buffer> buffer);
+  static Ref<Node> make_data(DType dtype, Layout&& layout, Stream* stream, Ref<Buffer> buffer);
   // Another layout over the storage of `of`.
-  static Ref<Node> make_view(Node* of, Layout layout);
+  static Ref<Node> make_view(Node* of, Layout&& layout);
 
   Op op() const noexcept { return op_; }
   DType dtype() const noexcept { return dtype_; }
@@ -69,7 +69,7 @@ class Node : public Counted<Node> {
   friend class Resolver;
   friend class Runner;
 
-  Node(Op op, DType dtype, Layout layout, Stream* stream, Ref<Params> params) noexcept
+  Node(Op op, DType dtype, Layout&& layout, Stream* stream, Ref<Params>&& params) noexcept
       : layout_(std::move(layout)),
         stream_(stream),
         params_(std::move(params)),
