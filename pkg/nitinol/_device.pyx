@@ -1,6 +1,7 @@
 """Devices, streams, and the waits with the GIL released."""
 
 import contextvars
+import os
 import time
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -12,6 +13,7 @@ from libcpp.vector cimport vector
 from nitinol cimport _native as native
 from nitinol._errors cimport group, to_exception, to_report
 
+from nitinol import _openblas
 from nitinol.errors import WaitTimeoutError
 
 # A wait wakes up this often to look for signals that arrived on another thread.
@@ -24,6 +26,18 @@ cdef dict _devices = {}
 
 
 native.start()
+
+
+cdef int load_blas() except -1:
+    path = _openblas.library_path()
+    cdef bytes encoded = os.fsencode(path)
+    if not native.load(encoded):
+        raise ImportError(f"OpenBLAS could not be loaded from {path!r}: "
+                          f"{native.load_error().decode(errors='replace')}.")
+    return 0
+
+
+load_blas()
 
 
 cdef int reclaim() except -1:

@@ -246,6 +246,7 @@ cdef extern from "nitinol/host.h" namespace "nitinol" nogil:
 
 cdef extern from "cpu/blas.h" namespace "nitinol::cpu::blas" nogil:
     cbool load(const char*) noexcept
+    const char* load_error() noexcept
 
 
 cdef extern from "cpu/pool.h" namespace "nitinol::cpu" nogil:
