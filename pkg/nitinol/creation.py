@@ -63,6 +63,8 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     check_device(device)
     wanted = shape_of(shape)
     target = None if dtype is None else as_dtype(dtype)
+    if isinstance(fill_value, complex) and target is not None and target.kind != "c":
+        raise TypeError(f"{fill_value!r} was given to fill a {target.name} array; expected a real.")
     value = array_of(fill_value, target)
     if value.ndim:
         raise ValueError(f"full takes a scalar to fill with; its shape is {value.shape}.")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy
 
 from nitinol import dtypes
-from nitinol._arguments import array_of, axes_of, axis_of, cast, permuted, promoted, reshaped
+from nitinol._arguments import array_of, axes_of, axis_of, permuted, promoted, reshaped
 from nitinol._array import Array, apply, elementwise
 from nitinol._interop import asarray, to_numpy
 from nitinol.statistical import Axes, cast_to_bool, reduced
@@ -64,8 +64,7 @@ def argmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> A
 
 def count_nonzero(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """Count the elements that are not zero, as ``int64``."""
-    mask = cast(cast_to_bool(array_of(x)), dtypes.int64)
-    return reduced("sum", mask, axis, keepdims, dtypes.int64)
+    return reduced("sum", cast_to_bool(array_of(x)), axis, keepdims, dtypes.int64)
 
 
 def nonzero(x: Array, /) -> tuple[Array, ...]:

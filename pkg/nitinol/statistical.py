@@ -45,7 +45,8 @@ def reduced(op: str, x: Array, axis: Axes, keepdims: bool, dtype: dtypes.dtype) 
         lined_up = permuted(x, (*kept, *run))
         joined = reshaped(lined_up, (*outer, size_of([x.shape[i] for i in run])))
         x = apply(op, (joined,), outer, dtype, (int(not outer),))
-    return reshaped(x, final)
+    # Over no axes at all there was no kernel to change the dtype.
+    return reshaped(cast(x, dtype), final)
 
 
 def _require(name: str, x: Array, kinds: str, expected: str) -> None:
@@ -65,10 +66,18 @@ def _require_elements(name: str, x: Array, axis: Axes) -> None:
 def _accumulator(x: Array, dtype: Any) -> dtypes.dtype:
     """The dtype of a sum or product: integers narrower than the default one grow to it."""
     if dtype is not None:
-        return as_dtype(dtype)
+        target = as_dtype(dtype)
+        if target is dtypes.bool:
+            raise TypeError("Sums and products are numbers; bool was asked for.")
+        return target
     if x.dtype.kind in "bi":
         return dtypes.int64
     return dtypes.uint64 if x.dtype.kind == "u" else x.dtype
+
+
+def _accumulated(x: Array, target: dtypes.dtype) -> Array:
+    """`x` for a kernel that accumulates in `target`; integers it widens as it reads."""
+    return x if x.dtype.kind in "biu" and target.kind in "iu" else cast(x, target)
 
 
 def sum(x: Array, /, *, axis: Axes = None, dtype: Any = None, keepdims: bool = False) -> Array:
@@ -87,14 +96,14 @@ def sum(x: Array, /, *, axis: Axes = None, dtype: Any = None, keepdims: bool = F
     """
     x = array_of(x)
     target = _accumulator(x, dtype)
-    return reduced("sum", cast(x, target), axis, keepdims, target)
+    return reduced("sum", _accumulated(x, target), axis, keepdims, target)
 
 
 def prod(x: Array, /, *, axis: Axes = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Multiply elements; parameters and dtypes are those of `sum`."""
     x = array_of(x)
     target = _accumulator(x, dtype)
-    return reduced("prod", cast(x, target), axis, keepdims, target)
+    return reduced("prod", _accumulated(x, target), axis, keepdims, target)
 
 
 def _extreme(op: str, x: Any, axis: Axes, keepdims: bool) -> Array:
@@ -280,7 +289,7 @@ def _cumulative(
         axis = 0
     where = axis_of(axis, x.ndim)
     target = _accumulator(x, dtype)
-    result = along_last(op, cast(x, target), where, target)
+    result = along_last(op, _accumulated(x, target), where, target)
     if include_initial:
         shape = (*x.shape[:where], 1, *x.shape[where + 1 :])
         initial = broadcast_view(asarray(start, target), shape)

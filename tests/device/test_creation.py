@@ -200,6 +200,10 @@ def test_wrong_shapes_and_dtypes():
         nt.zeros(2, dtype="float8")
     with pytest.raises(ValueError, match=r"\(2,\)"):
         nt.full(3, nt.ones(2))
+    with pytest.raises(TypeError, match="1j"):
+        nt.full(3, 1j, dtype="float32")
+    with pytest.raises(ValueError, match="less than 2"):
+        nt.zeros((2**31, 2**30), dtype="float32")
 
 
 def test_device_argument(device):

@@ -239,6 +239,13 @@ def test_complex_numbers_have_no_order(name):
         getattr(nt, name)(nt.ones(3, dtype="complex64"))
 
 
+def test_sum_is_a_number():
+    with pytest.raises(TypeError, match="bool"):
+        nt.sum(nt.ones(3), dtype=nt.bool)
+    with pytest.raises(TypeError, match="complex64"):
+        nt.sum(nt.ones(3, dtype="complex64"), dtype=nt.float32)
+
+
 def test_axis_named_twice():
     with pytest.raises(ValueError, match="twice"):
         nt.sum(nt.ones((2, 3)), axis=(0, -2))
