@@ -123,10 +123,10 @@ def permuted(x: Array, axes: Sequence[int]) -> Array:
 
 def broadcast_view(x: Array, shape: tuple[int, ...]) -> Array:
     """A view of the `shape` that `x` is known to broadcast to, by strides of 0."""
-    if size_of(shape) * x.itemsize >= 2**63:
+    if (size := size_of(shape) * x.itemsize) >= 2**63:
         raise ValueError(
-            f"An array of shape {shape} and dtype {x.dtype.name} takes {size_of(shape) * x.itemsize} "
-            f"bytes; expected less than 2**63."
+            f"An array of shape {shape} and dtype {x.dtype.name} takes {size} bytes; expected less "
+            f"than 2**63."
         )
     old, strides, offset = layout(x)
     lead = len(shape) - len(old)
