@@ -169,6 +169,19 @@ void copy_region(std::size_t itemsize, const Nest<2>& nest, char* dst, const cha
   });
 }
 
+void copy_region_inline(std::size_t itemsize, const Nest<2>& nest, char* dst,
+                        const char* src) noexcept {
+  const std::int64_t size = nest.size();
+  if (size == 0) return;
+  if (nest.ndim == 0) {
+    std::memcpy(dst, src, itemsize);
+    return;
+  }
+  dispatch_size(itemsize, [&]<class T>(std::type_identity<T>) {
+    copy_lines<T>(nest, dst, src, 0, size);
+  });
+}
+
 void copy_into(const View& src, char* dst, std::span<const std::int64_t> dst_shape) noexcept {
   const Layout& layout = *src.layout;
   const auto item = static_cast<std::int64_t>(itemsize(src.dtype));

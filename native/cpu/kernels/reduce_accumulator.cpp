@@ -8,11 +8,10 @@
 
 namespace nitinol::cpu::kernels {
 
-void with_accumulator_input(const Launch& launch, Body body) noexcept {
+void with_accumulator_input(const Launch& launch, bool directly, Body body) noexcept {
+  if (directly) return body(launch);
   const View& x = launch.inputs[0];
   const DType in = x.dtype, out = launch.output.dtype;
-  const bool integers = (is_integer(in) || in == DType::bool_) && is_integer(out);
-  if (integers || (in == out && in != DType::bool_)) return body(launch);
   const StridedLoop loop = find_loop(Op::cast, in, out);
   if (loop == nullptr || out == DType::bool_) return refuse(launch);
 

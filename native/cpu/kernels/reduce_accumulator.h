@@ -39,6 +39,19 @@ struct Accumulator {
   }
 };
 
+// -0.0 is the neutral element of addition: it keeps a sum of negative zeros negative.
+template <class Acc>
+constexpr Acc additive_identity() noexcept {
+  if constexpr (std::is_integral_v<Acc>) {
+    return 0;
+  } else if constexpr (std::is_floating_point_v<Acc>) {
+    return -Acc(0);
+  } else {
+    using Part = typename Acc::value_type;
+    return Acc(-Part(0), -Part(0));
+  }
+}
+
 // As NumPy multiplies: no recovery of infinities, which would cost a call per element.
 template <class C>
 NITINOL_INLINE C complex_multiply(C a, C b) noexcept {
@@ -54,10 +67,16 @@ NITINOL_INLINE Acc multiply(Acc a, Acc b) noexcept {
   }
 }
 
-// Calls body(launch) with an input that accumulates straight into the output's dtype:
-// integers of any width into integers, anything into its own dtype. Other pairs, which
-// only an explicit dtype= asks for, are converted to the output's dtype first.
+// Whether a reduction takes the input as it is: integers of any width into integers,
+// anything into its own dtype.
+constexpr bool accumulates_directly(DType in, DType out) noexcept {
+  return ((is_integer(in) || in == DType::bool_) && is_integer(out)) ||
+         (in == out && in != DType::bool_);
+}
+
+// Calls body(launch), with the input converted to the output's dtype first unless it is
+// taken directly; only an explicit dtype= asks for such pairs.
 using Body = void (*)(const Launch&) noexcept;
-void with_accumulator_input(const Launch& launch, Body body) noexcept;
+void with_accumulator_input(const Launch& launch, bool directly, Body body) noexcept;
 
 }  // namespace nitinol::cpu::kernels

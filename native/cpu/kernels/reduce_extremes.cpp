@@ -1,4 +1,4 @@
-// max, min, all and any.
+// max and min, argmax and argmin.
 #include <limits>
 
 #include "cpu/half.h"
@@ -81,32 +81,6 @@ struct Extreme {
   }
 };
 
-// Truth of elements as unsigned words that are zero but for the bits outside `mask`
-// (the signs of floating zeros): every bit set for true, so that loads keep the width.
-template <class Word, Word mask, bool is_all>
-struct Truth {
-  using In = Word;
-  using Acc = Word;
-  static constexpr bool exact = true;
-  static constexpr bool sequential = false;
-  static Acc identity() noexcept { return is_all ? static_cast<Acc>(~Acc(0)) : Acc(0); }
-  static Acc empty() noexcept { return identity(); }
-  static Acc load(In v) noexcept { return (v & mask) != 0 ? static_cast<Acc>(~Acc(0)) : Acc(0); }
-  static Acc combine(Acc a, Acc b) noexcept { return static_cast<Acc>(is_all ? a & b : a | b); }
-  static void store(char* out, std::int64_t i, Acc v, std::size_t) noexcept {
-    reinterpret_cast<std::uint8_t*>(out)[i] = v != 0;
-  }
-};
-
-// complex128: two words.
-template <bool is_all>
-struct TruthOfPair : Truth<std::uint64_t, ~std::uint64_t(0), is_all> {
-  using In = complex128;
-  static std::uint64_t load(const In& v) noexcept {
-    return v.real() != 0 || v.imag() != 0 ? ~std::uint64_t(0) : 0;
-  }
-};
-
 template <bool is_max>
 void extreme(const Launch& launch) noexcept {
   if (is_complex(launch.inputs[0].dtype)) return refuse(launch);
@@ -115,44 +89,131 @@ void extreme(const Launch& launch) noexcept {
   });
 }
 
-template <bool is_all>
-void truth(const Launch& launch) noexcept {
-  const auto run = [&]<class Word, Word mask>(std::integral_constant<Word, mask>) {
-    reduce<Truth<Word, mask, is_all>>(launch);
-  };
-  switch (launch.inputs[0].dtype) {
-    case DType::bool_:
-    case DType::int8:
-    case DType::uint8:
-      return run(std::integral_constant<std::uint8_t, 0xff>{});
-    case DType::int16:
-    case DType::uint16:
-      return run(std::integral_constant<std::uint16_t, 0xffff>{});
-    case DType::float16:
-      return run(std::integral_constant<std::uint16_t, 0x7fff>{});
-    case DType::int32:
-    case DType::uint32:
-      return run(std::integral_constant<std::uint32_t, 0xffffffffu>{});
-    case DType::float32:
-      return run(std::integral_constant<std::uint32_t, 0x7fffffffu>{});
-    case DType::int64:
-    case DType::uint64:
-      return run(std::integral_constant<std::uint64_t, 0xffffffffffffffffu>{});
-    case DType::float64:
-      return run(std::integral_constant<std::uint64_t, 0x7fffffffffffffffu>{});
-    case DType::complex64:
-      return run(std::integral_constant<std::uint64_t, 0x7fffffff7fffffffu>{});
-    case DType::complex128:
-      break;
+// The best element of a chunk and where it is.
+template <class Acc>
+struct Found {
+  Acc value;
+  std::int64_t index;
+};
+
+// Whether `b`, which comes later, takes the place of `a`: the first NaN wins.
+template <bool is_max, class Acc>
+NITINOL_INLINE bool takes_over(Acc a, Acc b) noexcept {
+  const bool better = is_max ? b > a : b < a;
+  if constexpr (std::is_floating_point_v<Acc>) return better | ((b != b) & (a == a));
+  return better;
+}
+
+// The first element equal to `value` (NaN: the first NaN).
+template <class P>
+NITINOL_CLONES std::int64_t find_first(const char* x, std::int64_t stride, std::int64_t n,
+                                       typename P::Acc value) noexcept {
+  constexpr std::int64_t item = sizeof(typename P::In);
+  constexpr int step = 64;
+  const bool nan = value != value;
+  std::int64_t i = 0;
+  if (stride == item) {
+    const auto* p = reinterpret_cast<const typename P::In*>(x);
+    for (; i + step <= n; i += step) {
+      unsigned hits = 0;
+      for (int j = 0; j < step; ++j) {
+        const typename P::Acc v = P::load(p[i + j]);
+        hits |= nan ? v != v : v == value;
+      }
+      if (hits) break;
+    }
   }
-  reduce<TruthOfPair<is_all>>(launch);
+  for (; i < n; ++i) {
+    const typename P::Acc v = load_at<P>(x + i * stride);
+    if (nan ? v != v : v == value) break;
+  }
+  return i;
+}
+
+// The best of each column and its row, for at most 2^31 rows.
+template <class P, bool is_max>
+NITINOL_CLONES void find_columns(const char* x, std::int64_t stride, std::int32_t n,
+                                 std::int64_t col_stride, int cols, typename P::Acc* best,
+                                 std::int32_t* index) noexcept {
+  using In = typename P::In;
+  for (int j = 0; j < cols; ++j) best[j] = load_at<P>(x + j * col_stride);
+  std::fill_n(index, cols, 0);
+  for (std::int32_t r = 1; r < n; ++r) {
+    const char* row = x + r * stride;
+    if (col_stride == static_cast<std::int64_t>(sizeof(In))) {
+      const In* p = reinterpret_cast<const In*>(row);
+      for (int j = 0; j < cols; ++j) {
+        const typename P::Acc v = P::load(p[j]);
+        const bool take = takes_over<is_max>(best[j], v);
+        best[j] = take ? v : best[j];
+        index[j] = take ? r : index[j];
+      }
+    } else {
+      for (int j = 0; j < cols; ++j) {
+        const typename P::Acc v = load_at<P>(row + j * col_stride);
+        if (takes_over<is_max>(best[j], v)) best[j] = v, index[j] = r;
+      }
+    }
+  }
+}
+
+template <class T, bool is_max>
+void find_extreme(const Launch& launch) noexcept {
+  using P = Extreme<T, is_max>;
+  using Acc = typename P::Acc;
+  const Reduction r(launch);
+  const std::int64_t size = r.outer.size();
+  if (size == 0 || r.n == 0) return;
+  const std::int64_t chunks = ceil_div(r.n, chunk_length);
+  const std::size_t bytes = chunks > 1 ? sizeof(Found<Acc>) * static_cast<std::size_t>(size * chunks) : 0;
+  const Scratch parts(bytes);
+  if (!parts) return refuse_memory(launch, bytes);
+  Found<Acc>* found = parts.as<Found<Acc>>();
+  std::int64_t* out = launch.output.as<std::int64_t>();
+  const auto put = [&](std::int64_t i, std::int64_t c, Acc value, std::int64_t index) {
+    if (chunks > 1) {
+      found[i * chunks + c] = {value, c * chunk_length + index};
+    } else {
+      out[i] = index;
+    }
+  };
+  for_each_tile<P>(
+      r, launch.inputs[0].data, std::min(r.n, chunk_length),
+      [&](std::int64_t i, std::int64_t c, const char* x, std::int64_t n) {
+        const Acc value = reduce_row<P>(x, r.stride, n);
+        put(i, c, value, find_first<P>(x, r.stride, n, value));
+      },
+      [&](std::int64_t i, std::int64_t step, std::int64_t c, const char* x, std::int64_t n,
+          std::int64_t col_stride, int cols) {
+        Acc best[column_tile<P>];
+        std::int32_t index[column_tile<P>];
+        find_columns<P, is_max>(x, r.stride, static_cast<std::int32_t>(n), col_stride, cols, best,
+                                index);
+        for (int j = 0; j < cols; ++j) put(i + j * step, c, best[j], index[j]);
+      });
+  for (std::int64_t i = 0; i < size && chunks > 1; ++i) {
+    Found<Acc> best = found[i * chunks];
+    for (std::int64_t c = 1; c < chunks; ++c) {
+      const Found<Acc> next = found[i * chunks + c];
+      if (takes_over<is_max>(best.value, next.value)) best = next;
+    }
+    out[i] = best.index;
+  }
+}
+
+template <bool is_max>
+void arg_extreme(const Launch& launch) noexcept {
+  if (is_complex(launch.inputs[0].dtype)) return refuse(launch);
+  dispatch(launch.inputs[0].dtype, [&]<class T>(std::type_identity<T>) {
+    if constexpr (!requires(T v) { v.real(); }) find_extreme<T, is_max>(launch);
+  });
 }
 
 }  // namespace
 
 void max(const Launch& launch) noexcept { extreme<true>(launch); }
 void min(const Launch& launch) noexcept { extreme<false>(launch); }
-void all(const Launch& launch) noexcept { truth<true>(launch); }
-void any(const Launch& launch) noexcept { truth<false>(launch); }
+void argmax(const Launch& launch) noexcept { arg_extreme<true>(launch); }
+void argmin(const Launch& launch) noexcept { arg_extreme<false>(launch); }
 
 }  // namespace nitinol::cpu::kernels

@@ -10,17 +10,7 @@ template <class T>
 struct Sum : Accumulator<T> {
   using Acc = typename Accumulator<T>::Acc;
   static constexpr bool sequential = false;
-  // -0.0 is the neutral element of addition: it keeps a sum of negative zeros negative.
-  static Acc identity() noexcept {
-    if constexpr (std::is_integral_v<Acc>) {
-      return 0;
-    } else if constexpr (std::is_floating_point_v<Acc>) {
-      return -Acc(0);
-    } else {
-      using Part = typename Acc::value_type;
-      return Acc(-Part(0), -Part(0));
-    }
-  }
+  static Acc identity() noexcept { return additive_identity<Acc>(); }
   static Acc empty() noexcept { return Acc(0); }
   static Acc combine(Acc a, Acc b) noexcept { return a + b; }
 };
@@ -38,7 +28,8 @@ struct Product : Accumulator<T> {
 
 template <template <class> class P>
 void accumulate(const Launch& launch) noexcept {
-  with_accumulator_input(launch, [](const Launch& ready) noexcept {
+  const DType in = launch.inputs[0].dtype, out = launch.output.dtype;
+  with_accumulator_input(launch, accumulates_directly(in, out), [](const Launch& ready) noexcept {
     dispatch(ready.inputs[0].dtype,
              [&]<class T>(std::type_identity<T>) { reduce<P<T>>(ready); });
   });

@@ -245,11 +245,12 @@ struct Reduction {
   }
 };
 
-// Reduces chunk by chunk and hands each value to put(output index, chunk, value).
-template <class P, class Put>
-void reduce_chunks(const Launch& launch, const Reduction& r, const char* x, std::int64_t chunk,
-                   Put put) noexcept {
-  using Acc = typename P::Acc;
+// Cuts a reduction into work: row(output index, chunk, x, length) where x lies densest
+// along the reduced axis, columns(output index, its step, chunk, x, length, column
+// stride, columns) for a tile of columns elsewhere.
+template <class P, class Row, class Columns>
+void for_each_tile(const Reduction& r, const char* x, std::int64_t chunk, Row row,
+                   Columns columns) noexcept {
   const std::int64_t chunks = ceil_div(r.n, chunk);
   const int column = r.column_dimension();
   if (column < 0) {
@@ -259,9 +260,8 @@ void reduce_chunks(const Launch& launch, const Reduction& r, const char* x, std:
                    std::int64_t c = begin % chunks;
                    for (std::int64_t i = begin; i < end; ++i) {
                      const std::int64_t first = c * chunk;
-                     put(at.offset[0], c,
-                         reduce_row<P>(x + at.offset[1] + first * r.stride, r.stride,
-                                       std::min(chunk, r.n - first)));
+                     row(at.offset[0], c, x + at.offset[1] + first * r.stride,
+                         std::min(chunk, r.n - first));
                      if (++c == chunks) {
                        c = 0;
                        at.next();
@@ -274,32 +274,46 @@ void reduce_chunks(const Launch& launch, const Reduction& r, const char* x, std:
   std::int64_t s[2];
   const std::int64_t width = rest.take(column, s);
   // Every thread gets a tile, but none narrower than a few cache lines.
-  const std::int64_t tile = std::clamp<std::int64_t>(ceil_div(width, 2 * concurrency()), 64, column_tile<P>);
+  const std::int64_t tile = std::clamp<std::int64_t>(ceil_div(width, 2 * concurrency()), 64,
+                                                     column_tile<P>);
   const std::int64_t tiles = ceil_div(width, tile);
-  const std::int64_t cost = std::min(chunk, r.n) * std::min(tile, width);
-  const bool needs_work = !P::exact && !P::sequential && r.n > short_length;
-  parallel_for(rest.size() * tiles * chunks, items_per_grain(cost),
+  parallel_for(rest.size() * tiles * chunks,
+               items_per_grain(std::min(chunk, r.n) * std::min(tile, width)),
                [&](std::int64_t begin, std::int64_t end) {
-                 Acc result[column_tile<P>];
-                 const Scratch work(needs_work ? sizeof(Acc) * column_work<P> * tile : 0);
-                 if (needs_work && !work) {
-                   return refuse_memory(launch, sizeof(Acc) * column_work<P> * tile);
-                 }
                  for (std::int64_t i = begin; i < end; ++i) {
                    const std::int64_t c = i % chunks;
                    const std::int64_t first_column = i / chunks % tiles * tile;
                    const std::int64_t first_row = c * chunk;
                    const Odometer<2> at(rest, rest.ndim, i / chunks / tiles);
-                   const auto cols = static_cast<int>(std::min(tile, width - first_column));
-                   reduce_columns<P>(
-                       x + at.offset[1] + first_column * s[1] + first_row * r.stride, r.stride,
-                       std::min(chunk, r.n - first_row), s[1], cols, result,
-                       work.template as<Acc>());
-                   for (int j = 0; j < cols; ++j) {
-                     put(at.offset[0] + (first_column + j) * s[0], c, result[j]);
-                   }
+                   columns(at.offset[0] + first_column * s[0], s[0], c,
+                           x + at.offset[1] + first_column * s[1] + first_row * r.stride,
+                           std::min(chunk, r.n - first_row), s[1],
+                           static_cast<int>(std::min(tile, width - first_column)));
                  }
                });
+}
+
+// Reduces chunk by chunk and hands each value to put(output index, chunk, value).
+template <class P, class Put>
+void reduce_chunks(const Launch& launch, const Reduction& r, std::int64_t chunk,
+                   Put put) noexcept {
+  using Acc = typename P::Acc;
+  const bool needs_work = !P::exact && !P::sequential && r.n > short_length;
+  for_each_tile<P>(
+      r, launch.inputs[0].data, chunk,
+      [&](std::int64_t i, std::int64_t c, const char* x, std::int64_t n) {
+        put(i, c, reduce_row<P>(x, r.stride, n));
+      },
+      [&](std::int64_t i, std::int64_t step, std::int64_t c, const char* x, std::int64_t n,
+          std::int64_t col_stride, int cols) {
+        Acc result[column_tile<P>];
+        const std::size_t bytes =
+            needs_work ? sizeof(Acc) * static_cast<std::size_t>(column_work<P> * cols) : 0;
+        const Scratch work(bytes);
+        if (!work) return refuse_memory(launch, bytes);
+        reduce_columns<P>(x, r.stride, n, col_stride, cols, result, work.template as<Acc>());
+        for (int j = 0; j < cols; ++j) put(i + j * step, c, result[j]);
+      });
 }
 
 // The whole kernel of a policy.
@@ -307,7 +321,6 @@ template <class P>
 void reduce(const Launch& launch) noexcept {
   using Acc = typename P::Acc;
   const Reduction r(launch);
-  const char* x = launch.inputs[0].data;
   char* out = launch.output.data;
   const std::size_t item = itemsize(launch.output.dtype);
   const std::int64_t size = r.outer.size();
@@ -317,7 +330,7 @@ void reduce(const Launch& launch) noexcept {
     return;
   }
   if (P::sequential || r.n <= chunk_length) {
-    reduce_chunks<P>(launch, r, x, r.n, [&](std::int64_t i, std::int64_t, Acc value) {
+    reduce_chunks<P>(launch, r, r.n, [&](std::int64_t i, std::int64_t, Acc value) {
       P::store(out, i, value, item);
     });
     return;
@@ -327,7 +340,7 @@ void reduce(const Launch& launch) noexcept {
   const Scratch parts(bytes);
   if (!parts) return refuse_memory(launch, bytes);
   Acc* part = parts.as<Acc>();
-  reduce_chunks<P>(launch, r, x, chunk_length, [&](std::int64_t i, std::int64_t c, Acc value) {
+  reduce_chunks<P>(launch, r, chunk_length, [&](std::int64_t i, std::int64_t c, Acc value) {
     part[i * chunks + c] = value;
   });
   parallel_for(size, items_per_grain(chunks), [&](std::int64_t begin, std::int64_t end) {
