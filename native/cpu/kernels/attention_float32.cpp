@@ -105,6 +105,7 @@ void attend_few(const Launch& launch, const Problem& p, const Operands& x, float
 }
 
 void attend_many(const Launch& launch, const Problem& p, const Operands& x, float* out) noexcept {
+  if (!blas::loaded()) return launch.fault.raise(0, Code::internal);
   const simd::Kernels& kernels = simd::kernels();
   const std::int64_t tiles = (p.queries + tile_queries - 1) / tile_queries;
   parallel_for(p.batch * p.heads * tiles, 1, [&](std::int64_t unit, std::int64_t) {

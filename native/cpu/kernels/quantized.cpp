@@ -54,6 +54,7 @@ void few(const Launch& launch, const Matrix& w, const float* x, std::int64_t x_s
 
 void many(const Launch& launch, const Matrix& w, const float* x, std::int64_t x_stride,
           std::int64_t rows) noexcept {
+  if (!blas::loaded()) return launch.fault.raise(0, Code::internal);
   float* out = launch.output.as<float>();
   const std::int64_t k = w.blocks() * simd::block_weights;
   // A tile of weights stays in the cache between its making and its use.

@@ -33,14 +33,17 @@ constexpr int lanes = NITINOL_VECTOR_BYTES / 4;
 
 using F = float __attribute__((vector_size(NITINOL_VECTOR_BYTES)));
 using I = std::int32_t __attribute__((vector_size(NITINOL_VECTOR_BYTES)));
-using UnalignedF = float __attribute__((vector_size(NITINOL_VECTOR_BYTES), aligned(4), may_alias));
 
 constexpr float infinity = __builtin_huge_valf();
 
 NITINOL_INLINE F splat(float x) { return x - F{}; }
 NITINOL_INLINE I splat(std::int32_t x) { return x - I{}; }
-NITINOL_INLINE F load(const float* p) { return *reinterpret_cast<const UnalignedF*>(p); }
-NITINOL_INLINE void store(float* p, F x) { *reinterpret_cast<UnalignedF*>(p) = x; }
+NITINOL_INLINE F load(const float* p) {
+  F x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+NITINOL_INLINE void store(float* p, F x) { __builtin_memcpy(p, &x, sizeof x); }
 
 // The first n < lanes elements; the other lanes hold `fill`.
 NITINOL_INLINE F load_part(const float* p, std::int64_t n, float fill) {
