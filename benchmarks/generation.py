@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import nitinol as nt
 import numpy as np
+
+import nitinol as nt
 from llama import Cache, Llama
 
 # A wait that outlives this is a hang, which nitinol promises not to have.

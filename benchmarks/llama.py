@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import nitinol as nt
 import numpy as np
+
+import nitinol as nt
 
 
 class ModelError(ValueError):
@@ -36,11 +37,12 @@ class Config:
         if architecture != "llama":
             raise ModelError(f"The file's architecture is {architecture!r}; expected 'llama'.")
 
-        def read(name, default=None):
+        def read(name, default=None, kind=int):
             value = metadata.get(f"llama.{name}", default)
-            if not isinstance(value, int | float) or value <= 0:
+            if not isinstance(value, kind) or value <= 0:
+                expected = "a whole number" if kind is int else "a number"
                 raise ModelError(
-                    f"The file's llama.{name} is {value!r}; expected a number above 0."
+                    f"The file's llama.{name} is {value!r}; expected {expected} above 0."
                 )
             return value
 
@@ -49,7 +51,7 @@ class Config:
             raise ModelError(
                 f"The file's rope scaling is {scaling!r}; expected 'none' or 'linear'."
             )
-        factor = read("rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
+        factor = read("rope.scaling.factor", 1.0, float) if scaling == "linear" else 1.0
         heads = read("attention.head_count")
         kv_heads = read("attention.head_count_kv", heads)
         head_size = read("attention.key_length", read("embedding_length") // heads)
@@ -64,8 +66,8 @@ class Config:
             head_size=head_size,
             context=read("context_length"),
             vocabulary=len(metadata.get("tokenizer.ggml.tokens", ())) or read("vocab_size"),
-            eps=read("attention.layer_norm_rms_epsilon"),
-            rope_base=read("rope.freq_base", 10000.0),
+            eps=read("attention.layer_norm_rms_epsilon", kind=float),
+            rope_base=read("rope.freq_base", 10000.0, float),
             rope_dims=read("rope.dimension_count", head_size),
             rope_scale=1.0 / factor,
         )
@@ -134,8 +136,7 @@ class Layer:
             nt.fast.rms_norm(x, self.attention_norm, c.eps), cache, index, start, valid
         )
         y = nt.fast.rms_norm(x, self.feed_forward_norm, c.eps)
-        gate = self.gate(y)
-        return x + self.down(gate * nt.sigmoid(gate) * self.up(y))
+        return x + self.down(nt.silu(self.gate(y)) * self.up(y))
 
     def attention(self, x, cache: Cache, index: int, start, valid) -> nt.Array:
         """Append the keys and values of x to the cache and attend to all that it then holds."""
@@ -145,7 +146,9 @@ class Layer:
             return nt.permute_dims(nt.reshape(y, (1, x.shape[1], heads, c.head_size)), (0, 2, 1, 3))
 
         def rotate(y):
-            return nt.fast.rope(y, c.rope_dims, base=c.rope_base, offset=start, scale=c.rope_scale)
+            return nt.fast.rope(
+                y, c.rope_dims, base=c.rope_base, offset=start, interleaved=True, scale=c.rope_scale
+            )
 
         q = rotate(split(self.q(x), c.heads))
         k = rotate(split(self.k(x), c.kv_heads))

@@ -215,10 +215,11 @@ def serve(options) -> int:
     check_length(model, context, tokens)
     prompts = make_prompts(tokenizer, context)
 
+    from tqdm import tqdm
+
     import report
     from memory import MemorySampler
     from serving import Request, Server, until
-    from tqdm import tqdm
 
     def request(number, strikes=True):
         subject = (number - 1) % SUBJECTS

@@ -1,4 +1,4 @@
-"""The llama architecture in plain NumPy, straight from the GGUF file: what nitinol's model is compared with."""
+"""The llama architecture in plain NumPy, from a GGUF file: what nitinol's model must match."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ class ReferenceLlama:
         self.eps = self.dtype.type(field("attention.layer_norm_rms_epsilon"))
         self.rope_base = field("rope.freq_base", 10000.0)
         self.rope_dims = field("rope.dimension_count", self.head_size)
+        self.rope_factor = field("rope.scaling.factor", 1.0)
         # A matrix is used once a pass: keeping them all would take 1 GB in float64.
         self.weight = lru_cache(maxsize=512 if self.dtype == np.float32 else 16)(self._weight)
 
@@ -94,7 +95,7 @@ class ReferenceLlama:
         """Rotate x (heads, length, d) by its position along the second axis."""
         half = self.rope_dims // 2
         frequency = float(self.rope_base) ** (-np.arange(half) / half)
-        angle = np.arange(x.shape[1])[:, None] * frequency
+        angle = np.arange(x.shape[1])[:, None] / self.rope_factor * frequency
         cos, sin = np.cos(angle).astype(self.dtype), np.sin(angle).astype(self.dtype)
         even, odd = slice(0, self.rope_dims, 2), slice(1, self.rope_dims, 2)
         if self.half_split_rope:
