@@ -1,6 +1,7 @@
 // matmul, inv, solve, cholesky, det and read_file against plain loops. The OpenBLAS library is the
 // first argument, or NITINOL_TEST_BLAS in the environment; without one the program is skipped (77).
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -275,6 +276,39 @@ void test_bits() {
   for (int t = 1; t < 6; ++t) {
     CHECK(std::memcmp(results[0].data(), results[t].data(), results[0].size() * 4) == 0);
   }
+}
+
+// Rows further apart than 32-bit indices reach, in memory that is never touched between them.
+void test_far_rows() {
+  constexpr std::int64_t far = (std::int64_t{1} << 31) + 8;
+  constexpr std::size_t bytes = (far + 8) * sizeof(float);
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    std::printf("8 GB of address space can't be had: far rows are not tested\n");
+    return;
+  }
+  float* a = static_cast<float*>(memory);
+  for (int i = 0; i < 2; ++i) {
+    for (int l = 0; l < 3; ++l) a[i * far + l] = static_cast<float>(3 * i + l);
+  }
+  const float b[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  float c[8];
+  std::fill_n(c, 8, std::numeric_limits<float>::quiet_NaN());
+  blas::sgemm(false, false, 2, 4, 3, 1, a, far, b, 4, 0, c, 4);
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      float sum = 0;
+      for (int l = 0; l < 3; ++l) sum += static_cast<float>(3 * i + l) * b[4 * l + j];
+      CHECK(c[4 * i + j] == sum);
+    }
+  }
+  float y[3];
+  blas::gemv(true, 2, 3, a, far, b, y);
+  CHECK(y[0] == 6 && y[1] == 9 && y[2] == 12);
+  blas::gemv(false, 2, 3, a, far, b, y);
+  CHECK(y[0] == 8 && y[1] == 26);
+  munmap(memory, bytes);
 }
 
 template <class T>
@@ -590,6 +624,7 @@ int main(int argc, char** argv) {
   CHECK(blas::load(library) && blas::index_width()[0] == 'i');
   test_matmul();
   test_bits();
+  test_far_rows();
   test_linalg_of<float>(DType::float32);
   test_linalg_of<double>(DType::float64);
   test_linalg_of<complex64>(DType::complex64);
