@@ -180,7 +180,7 @@ void Planner::set_outputs(Plan& plan, Unit& unit) {
     unit.outputs[i] = outputs_[i];
     const Item& item = items_[outputs_[i]->slot_];
     // What another submission reads is wanted, whoever else refers to it.
-    unit.edges[i] = item.internal && !item.transient ? 0 : item.edges;
+    unit.edges[i] = item.crosses ? 0 : item.edges;
   }
 }
 

@@ -225,7 +225,10 @@ void Planner::classify() {
         ++source.uses;
       } else {
         source.materialise = true;
-        if (groups_[theirs].submission != groups_[mine].submission) source.transient = false;
+        if (groups_[theirs].submission != groups_[mine].submission) {
+          source.transient = false;
+          source.crosses = true;
+        }
       }
     }
   }

@@ -33,6 +33,7 @@ class Planner {
     bool internal = false;      // no reference but the planned readers'
     bool materialise = false;   // read by another unit
     bool transient = false;     // internal, and every reader is in its submission
+    bool crosses = false;       // read by another submission of this plan
     bool released = false;      // its last reader is known
   };
 
