@@ -36,6 +36,7 @@ struct Rows {
       Odometer<1> at(outer, outer.ndim, begin);
       for (std::int64_t r = begin; r < end; ++r, at.next()) row(r, x + at.offset[0]);
     };
+    if (count == 0) return;
     if (count < concurrency()) return range(0, count);
     parallel_for(count, items_per_grain(16 * n), range);
   }
