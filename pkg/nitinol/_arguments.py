@@ -8,7 +8,7 @@ from typing import Any
 from numpy.exceptions import AxisError
 
 from nitinol import dtypes
-from nitinol._array import Array, apply, layout, view
+from nitinol._array import Array, apply, is_contiguous, layout, view
 from nitinol._device import Device, default_device
 from nitinol._interop import asarray
 
@@ -191,7 +191,7 @@ def reshaped(x: Array, shape: tuple[int, ...], copy: bool | None = None) -> Arra
     """
     old, strides, offset = layout(x)
     if not copy:
-        found = strides_for(old, strides, shape)
+        found = _row_major(shape) if is_contiguous(x) else strides_for(old, strides, shape)
         if found is not None:
             return view(x, shape, found, offset)
         if copy is False:

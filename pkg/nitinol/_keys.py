@@ -14,6 +14,50 @@ from nitinol._interop import asarray, to_numpy
 _FULL = slice(None)
 
 
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
+
+
+def is_basic(key: Any) -> bool:
+    """Whether a key is made of Python integers, slices, ``...`` and None alone."""
+    if type(key) is tuple:
+        return _BASIC.issuperset(map(type, key))
+    return type(key) in _BASIC
+
+
+def basic_view(x: Array, key: Any) -> Array:
+    """``x[key]`` for a basic key: what `plan_of` finds, without what only updates need."""
+    items = key if type(key) is tuple else (key,)
+    shape, strides, offset = layout(x)
+    rest = len(shape) - len(items) + items.count(None) + items.count(Ellipsis)
+    if rest < 0 or items.count(Ellipsis) > 1:
+        return plan_of(x, key).part  # it says what is wrong
+    sizes: list[int] = []
+    pace: list[int] = []
+    axis = 0
+    for item in items:
+        if item is None:
+            sizes.append(1)
+            pace.append(0)
+        elif item is Ellipsis:
+            sizes += shape[axis : axis + rest]
+            pace += strides[axis : axis + rest]
+            axis += rest
+        elif type(item) is slice:
+            start, stop, step = item.indices(shape[axis])
+            length = len(range(start, stop, step))
+            if length:
+                offset += start * strides[axis]
+            sizes.append(length)
+            pace.append(strides[axis] * step)
+            axis += 1
+        else:
+            offset += check_index(item, axis, shape[axis]) * strides[axis]
+            axis += 1
+    sizes += shape[axis:]
+    pace += strides[axis:]
+    return view(x, sizes, pace, offset)
+
+
 class Plan(NamedTuple):
     """A key, taken apart against one array."""
 

@@ -57,6 +57,9 @@ _get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _get_pointer.restype = ctypes.c_void_p
 _get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
+# NumPy orders complex numbers by their parts; mathematics, and this library, don't.
+_ORDERED = frozenset("less less_equal greater greater_equal maximum minimum".split())
+
 # The loops point into them.
 _capsules: list[object] = []
 
@@ -69,8 +72,11 @@ def resolve(
     Returns
     -------
     tuple of (int, int, int) or None
-        None when NumPy has no loop for exactly these dtypes, or only one that needs the GIL.
+        None when NumPy has no loop for exactly these dtypes, or only one that needs the GIL, and
+        for an order of complex numbers.
     """
+    if operand.kind == "c" and ufunc in _ORDERED:
+        return None
     function = getattr(numpy, ufunc)
     try:
         found, capsule = function._resolve_dtypes_and_context((operand,) * arity + (None,))

@@ -200,6 +200,13 @@ def _component_bytes(each: dtype) -> int:
 # PROMOTION[a.number][b.number] is the number of the dtype that a and b promote to.
 PROMOTION = [[_promote(a, b).number for b in ALL] for a in ALL]
 
+# The smallest and the greatest integer of each integer dtype.
+_LIMITS = {
+    each: (int(numpy.iinfo(each.numpy).min), int(numpy.iinfo(each.numpy).max))
+    for each in ALL
+    if each.kind in "iu"
+}
+
 # For a weak Python scalar: its rank among the kinds, and the default dtype of its kind.
 _KIND_RANK = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
 _DEFAULT_OF_RANK = (bool, DEFAULT_INT, DEFAULT_FLOAT, DEFAULT_COMPLEX)
@@ -224,11 +231,11 @@ def with_scalar(strong: dtype, value: complex) -> dtype:
     rank = _scalar_rank(value)
     own = _KIND_RANK[strong.kind]
     if isinstance(value, int) and rank == own == 1:
-        info = iinfo(strong)
-        if not info.min <= value <= info.max:
+        low, high = _LIMITS[strong]
+        if not low <= value <= high:
             raise OverflowError(
                 f"The Python integer {value} doesn't fit in {strong.name}, which holds "
-                f"{info.min} to {info.max}."
+                f"{low} to {high}."
             )
     if rank <= own:
         return strong
@@ -403,9 +410,8 @@ class iinfo(_Info):
         found = _dtype_of(type)
         if found.kind not in "iu":
             raise TypeError(f"iinfo takes an integer dtype; it was given {found.name}.")
-        bits = 8 * found.itemsize
-        low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if found.kind == "i" else (0, 2**bits)
-        vars(self).update(bits=bits, max=high - 1, min=low, dtype=found)
+        low, high = _LIMITS[found]
+        vars(self).update(bits=8 * found.itemsize, max=high, min=low, dtype=found)
 
 
 class _NamespaceInfo:

@@ -5,12 +5,13 @@ TypeError.
 """
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 from nitinol import dtypes
 from nitinol._arguments import array_of, broadcast_view, cast, reshaped
 from nitinol._array import Array, apply
-from nitinol._interop import asarray
+from nitinol._interop import from_scalar
 
 if TYPE_CHECKING:
     from nitinol.io import QuantizedTensor
@@ -150,7 +151,7 @@ def rope(
 def _scalar(name: str, what: str, value: Any) -> Array:
     """A 0-d int64 array of an integer argument that may be known only on the device."""
     if not isinstance(value, Array):
-        return asarray(int(value), dtypes.int64)
+        return from_scalar(operator.index(value), dtypes.int64)
     if value.ndim or value.dtype.kind not in "iu":
         raise TypeError(
             f"{name} takes an integer or a 0-d integer array as {what}; one of shape "

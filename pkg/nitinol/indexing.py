@@ -23,8 +23,8 @@ from nitinol._arguments import (
     reshaped,
 )
 from nitinol._array import Array, apply, elementwise, layout, view
-from nitinol._interop import asarray
-from nitinol._keys import Plan, checked, lined_up, plan_of
+from nitinol._interop import asarray, from_scalar
+from nitinol._keys import Plan, basic_view, checked, is_basic, lined_up, plan_of
 from nitinol.dtypes import can_cast, with_scalar
 
 _MODES = {"set": 0, "add": 1, "multiply": 2, "min": 3, "max": 4}
@@ -39,6 +39,8 @@ def getitem(x: Array, key: Any) -> Array:
     IndexError
         If an integer known by now is out of range, there are too many indices, or one is none.
     """
+    if is_basic(key):
+        return basic_view(x, key)
     plan = plan_of(x, key)
     if not plan.indices:
         return plan.part
@@ -113,6 +115,8 @@ class AtKey:
 
 def _value_for(x: Array, value: Any, mode: str) -> Array:
     """`value` as an array of the dtype of `x`."""
+    if isinstance(value, Array) and value.dtype is x.dtype:
+        return value
     if isinstance(value, bool | int | float | complex) and not isinstance(value, numpy.generic):
         fits = with_scalar(x.dtype, value) is x.dtype
         name = type(value).__name__
@@ -341,4 +345,4 @@ def _start(value: Any, axis: int, last: int) -> Array:
             f"Start {known} on axis {axis} would have the update reach outside; expected 0 to "
             f"{last}."
         )
-    return asarray(known, dtypes.int64)
+    return from_scalar(known, dtypes.int64)

@@ -41,12 +41,14 @@ def reduced(op: str, x: Array, axis: Axes, keepdims: bool, dtype: dtypes.dtype) 
         while left and left[-1] == run[0] - 1:
             run.insert(0, left.pop())
         kept = [i for i in range(x.ndim) if i not in run]
-        outer = tuple(x.shape[i] for i in kept)
-        lined_up = permuted(x, (*kept, *run))
-        joined = reshaped(lined_up, (*outer, size_of([x.shape[i] for i in run])))
+        outer = tuple([x.shape[i] for i in kept])
+        joined = x if run[-1] == x.ndim - 1 else permuted(x, (*kept, *run))
+        if len(run) > 1:
+            joined = reshaped(joined, (*outer, size_of([x.shape[i] for i in run])))
         x = apply(op, (joined,), outer, dtype, (int(not outer),))
-    # Over no axes at all there was no kernel to change the dtype.
-    return reshaped(cast(x, dtype), final)
+    if not axes:
+        return cast(fresh(x), dtype)
+    return reshaped(x, final) if x.shape != final else x
 
 
 def _require(name: str, x: Array, kinds: str, expected: str) -> None:
@@ -256,6 +258,8 @@ def softmax(x: Array, /, *, axis: int | tuple[int, ...] = -1) -> Array:
     axes = axes_of(axis, x.ndim)
     if not axes:
         return elementwise("divide", x, x)
+    if axes == (x.ndim - 1,):
+        return apply("softmax", (x,), x.shape, x.dtype)
     kept = [i for i in range(x.ndim) if i not in axes]
     order = (*kept, *axes)
     lined_up = permuted(x, order)
