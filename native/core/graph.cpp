@@ -26,6 +26,12 @@ Layout checked_layout(std::span<const std::int64_t> shape, DType dtype) {
 
 Ref<Node> make_elementwise(Op op, DType in, DType out, std::span<Node* const> inputs,
                            Stream* stream) {
+  // The usual case, worth some 20 ns an operator: nothing to cast, nothing to broadcast.
+  if (inputs.size() == 2 && inputs[0]->dtype() == in && inputs[1]->dtype() == in &&
+      itemsize(out) <= itemsize(in) && inputs[0]->layout().same_shape(inputs[1]->layout()) &&
+      inputs[0]->layout().contiguous() && inputs[0]->layout().offset() == 0) {
+    return Node::make(op, out, Layout(inputs[0]->layout()), stream, inputs);
+  }
   Ref<Node> cast[3];
   std::array<Node*, 3> operand{};
   int ndim = 0;
@@ -41,13 +47,8 @@ Ref<Node> make_elementwise(Op op, DType in, DType out, std::span<Node* const> in
     }
   }
   const std::span<Node* const> operands(operand.data(), inputs.size());
-  // The usual case: no broadcast, so no check either.
   if (same && itemsize(out) <= itemsize(inputs[0]->dtype())) {
-    const Layout& layout = inputs[0]->layout();
-    if (layout.contiguous() && layout.offset() == 0) {
-      return Node::make(op, out, Layout(layout), stream, operands);
-    }
-    return Node::make(op, out, Layout(layout.shape()), stream, operands);
+    return Node::make(op, out, Layout(inputs[0]->layout().shape()), stream, operands);
   }
   std::array<std::int64_t, max_ndim> shape;
   std::fill_n(shape.begin(), ndim, 1);

@@ -27,6 +27,8 @@ Planner& Planner::shared() {
 }
 
 void Planner::push(Node* node) {
+  one_stream_ = one_stream_ && (stack_.empty() || node->stream_ == stack_.back().first->stream_) &&
+                (items_.empty() || node->stream_ == items_.back().node->stream_);
   node->mark_ = epoch_;
   node->slot_ = none;
   stack_.emplace_back(node, 0);
@@ -36,6 +38,7 @@ void Planner::push(Node* node) {
 // chain may be a million nodes long.
 void Planner::walk(std::span<Node* const> roots) {
   ++epoch_;
+  one_stream_ = true;
   for (Node* root : roots) {
     Node* base = root->storage();
     const State state = base->state_.load(std::memory_order_acquire);
@@ -113,15 +116,16 @@ void Planner::merge(std::uint32_t into, std::uint32_t from) {
 bool Planner::join(std::uint32_t index, std::uint32_t part) {
   Item& item = items_[index];
   const Layout& shape = item.node->layout();
-  const auto limit = static_cast<std::uint32_t>(fusion_limit());
   std::uint32_t latest = none;
   bool direct = false;
+  bool several = false;
   for (Node* input : item.node->inputs()) {
     Node* base = input->storage();
     if (!planned(base)) continue;
     const std::uint32_t g = find(items_[base->slot_].group);
     const bool fits = input == base && groups_[g].fusable && groups_[g].part == part &&
                       base->layout().same_shape(shape);
+    several = several || (latest != none && g != latest);
     if (latest == none || g > latest) {
       latest = g;
       direct = fits;
@@ -129,59 +133,73 @@ bool Planner::join(std::uint32_t index, std::uint32_t part) {
       direct = direct && fits;
     }
   }
-  if (latest == none || !direct || groups_[latest].count >= limit) return false;
-
-  // Two independent chains that meet here become one, where no order is broken: the
-  // later one must not read anything as late as the earlier one.
-  for (Node* input : item.node->inputs()) {
-    Node* base = input->storage();
-    if (!planned(base) || input != base) continue;
-    const std::uint32_t g = find(items_[base->slot_].group);
-    if (g == latest) continue;
-    const Group& early = groups_[g];
-    const Group& late = groups_[latest];
-    if (early.fusable && early.part == part && base->layout().same_shape(shape) &&
-        early.count + late.count < limit && (late.deepest == none || late.deepest < g)) {
-      bool others_earlier = true;
-      for (Node* other : item.node->inputs()) {
-        Node* b = other->storage();
-        if (!planned(b)) continue;
-        const std::uint32_t og = find(items_[b->slot_].group);
-        if (og != latest && (og > g || (og == g && other != b))) others_earlier = false;
-      }
-      if (!others_earlier) continue;
-      merge(g, latest);
-      latest = g;
-    }
-  }
-
+  if (latest == none || !direct || groups_[latest].count >= limit_) return false;
+  if (several) latest = meet(item, part, latest);
   Group& g = groups_[latest];
   items_[g.tail].next = index;
   g.tail = index;
   ++g.count;
   item.group = latest;
+  if (several) note_reads(item);
   return true;
 }
 
+// Two independent chains that meet in this node become one, where no order is broken:
+// the later one must not read anything as late as the earlier one, nor the node anything
+// in between.
+std::uint32_t Planner::meet(const Item& item, std::uint32_t part, std::uint32_t latest) {
+  for (Node* input : item.node->inputs()) {
+    if (!planned(input) || input->op_ == Op::view) continue;
+    const std::uint32_t g = find(items_[input->slot_].group);
+    const Group& early = groups_[g];
+    const Group& late = groups_[latest];
+    if (g == latest || !early.fusable || early.part != part ||
+        !input->layout().same_shape(item.node->layout()) || early.count + late.count >= limit_ ||
+        (late.deepest != none && late.deepest >= g)) {
+      continue;
+    }
+    bool in_order = true;
+    for (Node* other : item.node->inputs()) {
+      Node* base = other->storage();
+      if (!planned(base)) continue;
+      const std::uint32_t og = find(items_[base->slot_].group);
+      if (og != latest && (og > g || (og == g && other != base))) in_order = false;
+    }
+    if (!in_order) continue;
+    merge(g, latest);
+    latest = g;
+  }
+  return latest;
+}
+
+// Keeps count of the latest group that the item's group reads.
+void Planner::note_reads(const Item& item) {
+  const std::uint32_t mine = item.group;
+  Group& g = groups_[mine];
+  for (Node* input : item.node->inputs()) {
+    Node* base = input->storage();
+    if (!planned(base)) continue;
+    const std::uint32_t other = find(items_[base->slot_].group);
+    if (other != mine && (g.deepest == none || other > g.deepest)) g.deepest = other;
+  }
+}
+
 void Planner::group() {
-  part_depth_.assign(items_.size(), 0);
+  limit_ = static_cast<std::uint32_t>(fusion_limit());
+  if (one_stream_ && !items_.empty()) {
+    parts_.push_back(Part{items_[0].node->stream_, 0, {}});
+  } else {
+    part_depth_.assign(items_.size(), 0);
+  }
   for (std::uint32_t i = 0; i < items_.size(); ++i) {
     Item& item = items_[i];
     if (item.node->op_ == Op::view) continue;
-    const std::uint32_t part = part_of(item);
+    const std::uint32_t part = one_stream_ ? 0 : part_of(item);
     const bool elementwise = info(item.node->op_).elementwise;
-    if (!elementwise || !join(i, part)) {
-      item.group = static_cast<std::uint32_t>(groups_.size());
-      groups_.push_back(Group{item.group, i, i, 1, part, none, none, elementwise});
-    }
-    const std::uint32_t mine = item.group;
-    Group& g = groups_[mine];
-    for (Node* input : item.node->inputs()) {
-      Node* base = input->storage();
-      if (!planned(base)) continue;
-      const std::uint32_t other = find(items_[base->slot_].group);
-      if (other != mine && (g.deepest == none || other > g.deepest)) g.deepest = other;
-    }
+    if (elementwise && join(i, part)) continue;
+    item.group = static_cast<std::uint32_t>(groups_.size());
+    groups_.push_back(Group{item.group, i, i, 1, part, none, none, elementwise});
+    note_reads(item);
   }
 }
 

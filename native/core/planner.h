@@ -67,7 +67,9 @@ class Planner {
   std::uint32_t part_of(const Item& item);
   std::uint32_t find(std::uint32_t group);
   bool join(std::uint32_t index, std::uint32_t part);
+  std::uint32_t meet(const Item& item, std::uint32_t part, std::uint32_t latest);
   void merge(std::uint32_t into, std::uint32_t from);
+  void note_reads(const Item& item);
   void split();
   void classify();
   void build();
@@ -84,6 +86,7 @@ class Planner {
   void reset();
 
   std::uint64_t epoch_ = 0;
+  std::uint32_t limit_ = 0;  // of instructions a program
   std::uint64_t stamp_ = 0;
   std::vector<Item> items_;
   std::vector<std::pair<Node*, std::uint32_t>> stack_;
@@ -91,6 +94,7 @@ class Planner {
   std::vector<Part> parts_;
   std::unordered_map<std::uint64_t, std::uint32_t> part_index_;
   std::vector<std::uint32_t> part_depth_;  // of each item
+  bool one_stream_ = true;                 // all items are of the same stream
   std::vector<Plan> plans_;
   std::vector<Submission*> foreign_;  // in flight already, needed by the roots
   // Of the unit in the making.

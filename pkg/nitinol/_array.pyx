@@ -150,10 +150,14 @@ cdef Array build(Op op, DType dtype, Node** operands, size_t count):
     find_loop(op, dtype, out)
     cdef Node* node = native.make_elementwise(op, dtype, out, operands, count, current_stream())
     if node == NULL:
-        shapes = " and ".join(str(shape_of(operands[i])) for i in range(<int> count))
-        raise ValueError(
-            f"{native.info(op).name.decode()} takes shapes that broadcast; {shapes} don't.")
+        refuse_shapes(op, operands, count)
     return wrap(node)
+
+
+cdef int refuse_shapes(Op op, Node** operands, size_t count) except -1:
+    shapes = " and ".join([str(shape_of(operands[i])) for i in range(<int> count)])
+    raise ValueError(
+        f"{native.info(op).name.decode()} takes shapes that broadcast; {shapes} don't.")
 
 
 cdef Array binary(Op op, object a, object b):

@@ -34,9 +34,14 @@ enum class DType : std::uint8_t {
 
 inline constexpr int dtype_count = 14;
 
+namespace detail {
+// At namespace scope: a local array would be made anew by every call.
+inline constexpr std::uint8_t item_sizes[dtype_count] = {1, 1, 2, 4, 8, 1, 2,
+                                                         4, 8, 2, 4, 8, 8, 16};
+}  // namespace detail
+
 constexpr std::size_t itemsize(DType t) noexcept {
-  constexpr std::uint8_t sizes[dtype_count] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 8, 16};
-  return sizes[static_cast<int>(t)];
+  return detail::item_sizes[static_cast<int>(t)];
 }
 
 constexpr const char* name(DType t) noexcept {
