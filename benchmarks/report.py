@@ -39,6 +39,7 @@ class Run:
     memory: list[tuple[float, int]]
     phases: dict[str, tuple[float, float]]  # begin and end
     unclaimed: list
+    struck: int  # failures by the device's own count
     extra: Counter  # codes that NITINOL_FAULTS asks for on top of the plan
 
     def of(self, phase: str) -> list[Result]:
@@ -70,9 +71,13 @@ def line(result: Result, answers: Mapping[int, list[int]]) -> str:
 
 
 def _describe(result: Result) -> str:
-    codes = "+".join(str(r.code) for r in result.reports)
-    sentence = str(result.error).splitlines()[0]
-    return f"{type(result.error).__name__} {codes}: {sentence}"
+    sentence = result.reports[0].message if result.reports else str(result.error).splitlines()[0]
+    return f"{type(result.error).__name__} {_codes(result)}: {sentence}"
+
+
+def _codes(result: Result) -> str:
+    """Name the codes of what struck a request, several of one kind once."""
+    return "+".join(sorted({r.code for r in result.reports}))
 
 
 def _halves(values: Sequence[float]) -> float:
@@ -116,20 +121,24 @@ def _blame(run: Run) -> Verdict:
     threads = Counter(p for p, _ in {(r.phase, r.worker) for r in run.results})
     for result in run.results:
         strike = result.request.strike
-        codes = Counter(str(r.code) for r in result.reports)
+        codes = Counter(r.code for r in result.reports)
+        if strike and strike.real:  # such a request may fail in several places at once
+            codes[strike.code] = min(codes[strike.code], 1)
         met += codes
         planned += Counter([strike.code] if strike else [])
         if any(r.stream != result.stream for r in result.reports):
             wrong += 1
         elif not run.extra and (threads[result.phase] == 1 or (strike and strike.real)):
             wrong += codes[strike.code] != 1 if strike else bool(codes)
-    met += Counter(str(r.code) for r in run.unclaimed)
+    met += Counter(r.code for r in run.unclaimed)
     lost, surplus = planned - met, met - planned - run.extra
-    kept = not (wrong or lost or surplus or run.unclaimed)
+    reported = sum(len(r.reports) for r in run.results) + len(run.unclaimed)
+    kept = not (wrong or lost or surplus or run.unclaimed) and reported == run.struck
     return Verdict(
         "each failure is met once, by the request that it struck",
         kept,
-        f"{planned.total()} planned, {met.total()} met, {lost.total()} lost, "
+        f"{planned.total()} planned, {run.struck} struck by the device's count, {reported} "
+        f"reported by errors, {lost.total()} lost, "
         f"{surplus.total()} too many, {wrong} at another request, {len(run.unclaimed)} unclaimed",
     )
 
@@ -227,7 +236,7 @@ def plot(run: Run, path: Path) -> None:
     times = [r.started + r.latency for r in failed]
     above.plot(times, [r.latency for r in failed], "rx", markersize=9, label="failed")
     for r, t in zip(failed, times, strict=True):
-        name = "+".join(str(x.code) for x in r.reports) or type(r.error).__name__
+        name = _codes(r) or type(r.error).__name__
         above.annotate(
             name,
             (t, r.latency),
@@ -265,7 +274,7 @@ def write_json(run: Run, judged: Sequence[Verdict], settings: Mapping, path: Pat
             "tokens": r.tokens,
             "planned": asdict(r.request.strike) if r.request.strike else None,
             "outcome": outcome(r, run.answers),
-            "codes": [str(x.code) for x in r.reports],
+            "codes": [x.code for x in r.reports],
             "error": None if r.error is None else str(r.error),
         }
         for r in run.results

@@ -96,7 +96,8 @@ class Worker:
                         result.first_token = time.perf_counter() - begin
                     result.tokens.append(token)
         except Exception as error:  # a server outlives every error of a request
-            result.error = error
+            # Its traceback would keep the frames of this call alive, and with them the cache.
+            result.error = error.with_traceback(None)
             self._cache = None
         result.latency = time.perf_counter() - begin
         return result

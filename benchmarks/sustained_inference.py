@@ -229,7 +229,8 @@ def serve(options) -> int:
         return Request(number, subject, prompt, tokens, options.temperature, seed, strike)
 
     server = Server(model, device, context + tokens)
-    run = report.Run({}, [], [], {}, [], faults_of_environment())
+    run = report.Run({}, [], [], {}, [], 0, faults_of_environment())
+    struck_before = device.error_counts()["struck"]
 
     def phase(name: str, requests: Iterable[Request], threads: int, total: int | None):
         begin = time.perf_counter() - server.clock
@@ -271,6 +272,7 @@ def serve(options) -> int:
             if options.requests > half:
                 phase("concurrent", rest, options.threads, options.requests - half)
     run.memory = memory.samples
+    run.struck = device.error_counts()["struck"] - struck_before
     judged = report.verdicts(run)
     print(f"\n{report.table(run)}\n")
     for verdict in judged:

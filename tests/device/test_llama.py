@@ -165,9 +165,10 @@ def test_a_token_outside_the_vocabulary_is_a_typed_error(device, tiny):
 
 def test_a_cache_beyond_all_memory_is_a_typed_error(device, tiny):
     model = Llama(tiny)
-    with pytest.raises(nt.OutOfMemoryError) as caught:
+    # The keys and the values of the first layer fail alike: a group, or one of them alone.
+    with pytest.raises(nt.DeviceError) as caught:
         list(generate(model, Cache(model.config, 1 << 40), [5, 6], 1, Sampler()))
-    assert caught.value.report.code == "out_of_memory"
+    assert {report.code for report in caught.value.reports} == {"out_of_memory"}
     assert len(list(generate(model, Cache(model.config, 8), [5, 6], 1, Sampler()))) == 1
 
 

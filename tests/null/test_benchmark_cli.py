@@ -125,7 +125,7 @@ def unfit(**options):
         (cut(2000), "cannot be used"),
         (cut(-5000), "cannot be used"),
         (unfit(types={"blk.0.attn_q.weight": Type.Q5_0}), "Q5_0"),
-        (unfit(architecture="gpt2"), "the file's architecture is 'gpt2'; expected 'llama'"),
+        (unfit(architecture="gpt2"), "The file's architecture is 'gpt2'; expected 'llama'"),
         (unfit(without=["blk.0.ffn_down.weight"]), "no tensor 'blk.0.ffn_down.weight'"),
         (unfit(extra=["rope_freqs.weight"]), "'rope_freqs.weight', which is not supported"),
     ],
@@ -193,7 +193,7 @@ def test_a_run_with_failures_keeps_every_promise(tiny, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
     observed = json.loads(data.read_text())
     assert len(observed["results"]) == 4 + 24
-    codes = sorted(code for r in observed["results"] for code in r["codes"])
+    codes = sorted(code for r in observed["results"] for code in set(r["codes"]))
     assert codes == sorted(
         ["page_fault", "timeout", "internal"]
         + ["index_out_of_range", "out_of_memory"] * 2
@@ -202,14 +202,14 @@ def test_a_run_with_failures_keeps_every_promise(tiny, tmp_path):
     outcomes = Counter(r["outcome"] for r in observed["results"])
     assert outcomes == {"same": 20, "struck": 8}
     assert all(v["kept"] for v in observed["verdicts"])
-    assert [r["outcome"] for r in observed["results"] if r["request"] in (2, 4, 5, 7)][4:] == [
-        "struck"
-    ] * 4
+    alone = {r["request"]: r for r in observed["results"] if r["phase"] == "sequential"}
+    assert {n for n, r in alone.items() if r["outcome"] == "struck"} == {2, 4, 5, 7}
+    assert alone[5]["codes"] == ["timeout"]
 
 
 def test_sampled_answers_survive_failures_of_the_environment(tiny, tmp_path):
     result = run(
-        "--model", tiny, "--context", 60, "--tokens", 8, "--requests", 8, "--faults", "none",
+        "--model", tiny, "--context", 100, "--tokens", 8, "--requests", 8, "--faults", "none",
         "--temperature", 1, "--seed", 7, "--plot", tmp_path / "plot.png",
         NITINOL_FAULTS="cpu:page_fault@3,cpu:timeout@1500",
     )  # fmt: skip
