@@ -10,13 +10,17 @@ from numpy.exceptions import AxisError
 from nitinol import dtypes
 from nitinol._array import Array, apply, is_contiguous, layout, view
 from nitinol._device import Device, default_device
-from nitinol._interop import asarray
+from nitinol._interop import asarray, from_scalar
+
+_DEFAULTS = {kind: dtypes.as_dtype(kind) for kind in (bool, int, float, complex)}
 
 
 def array_of(x: Any, dtype: Any = None) -> Array:
     """`x` itself when it is an Array; else an array made of it."""
     if isinstance(x, Array):
         return x
+    if type(x) in _DEFAULTS:
+        return from_scalar(x, _DEFAULTS[type(x)] if dtype is None else dtype)
     return asarray(x, dtype)
 
 
@@ -105,13 +109,16 @@ def cast(x: Array, dtype: dtypes.dtype) -> Array:
 
 def promoted(*operands: Any) -> list[Array]:
     """The operands, arrays and Python scalars, as arrays of the one dtype they promote to."""
+    first = operands[0].dtype if isinstance(operands[0], Array) else None
+    if all(isinstance(each, Array) and each.dtype is first for each in operands):
+        return list(operands)
     known = [
         each if isinstance(each, Array | bool | int | float | complex) else asarray(each)
         for each in operands
     ]
     target = dtypes.result_type(*known)
     return [
-        cast(each, target) if isinstance(each, Array) else asarray(each, target) for each in known
+        cast(each, target) if isinstance(each, Array) else array_of(each, target) for each in known
     ]
 
 
