@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <limits>
 #include <mutex>
+#include <semaphore>
 
 namespace nitinol::cpu::blas {
 namespace {
@@ -121,9 +122,38 @@ bool fill(void* handle, const Naming& naming, Table<Int>& table) noexcept {
          loader.fill('z', table.z);
 }
 
+// OpenBLAS has 128 work buffers: calls beyond that from further threads at a time print a warning,
+// and some hundreds end the process. So only while there are few threads is everybody let in.
+constexpr int most_free_threads = 64;
+constinit std::atomic<int> threads_seen{0};  // that have called and are alive
+std::counting_semaphore<most_free_threads / 2> permits{most_free_threads / 2};
+
+struct SeenThread {
+  SeenThread() noexcept { threads_seen.fetch_add(1, std::memory_order_relaxed); }
+  ~SeenThread() { threads_seen.fetch_sub(1, std::memory_order_relaxed); }
+  int others() const noexcept { return threads_seen.load(std::memory_order_relaxed) - 1; }
+};
+thread_local const SeenThread this_thread;
+
+class Admission {
+ public:
+  Admission() noexcept : permitted_(this_thread.others() >= most_free_threads) {
+    if (permitted_) permits.acquire();
+  }
+  ~Admission() {
+    if (permitted_) permits.release();
+  }
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
+
+ private:
+  const bool permitted_;
+};
+
 // Calls f with the table in use.
 template <class F>
 decltype(auto) with_table(F&& f) noexcept {
+  const Admission admission;
   return width.load(std::memory_order_acquire) == Width::wide ? f(wide_table) : f(narrow_table);
 }
 
@@ -311,9 +341,8 @@ std::int64_t potrf(bool upper, std::int64_t n, T* a, std::int64_t lda) noexcept 
 }
 
 std::int64_t pivot(const std::int64_t* pivots, std::int64_t i) noexcept {
-  return with_table([&]<class Int>(const Table<Int>&) -> std::int64_t {
-    return reinterpret_cast<const Int*>(pivots)[i] - 1;
-  });
+  if (width.load(std::memory_order_acquire) == Width::wide) return pivots[i] - 1;
+  return reinterpret_cast<const std::int32_t*>(pivots)[i] - 1;
 }
 
 #define NITINOL_INSTANTIATE(T)                                                               \

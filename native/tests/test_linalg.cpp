@@ -6,12 +6,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
 #include <complex>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -24,6 +27,14 @@
 #include "cpu/kernels/linalg.h"
 #include "cpu/kernels/matmul.h"
 #include "cpu/pool.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NITINOL_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define NITINOL_SANITIZED
+#endif
+#endif
 
 namespace {
 
@@ -276,6 +287,27 @@ void test_bits() {
   for (int t = 1; t < 6; ++t) {
     CHECK(std::memcmp(results[0].data(), results[t].data(), results[0].size() * 4) == 0);
   }
+}
+
+// OpenBLAS alone ends the process when this many threads need a work buffer at once.
+[[maybe_unused]] void test_many_threads() {
+  constexpr int count = 800;
+  constexpr std::int64_t n = 240;
+  const std::vector<float> ones(n * n, 1.0f);
+  std::atomic<int> waiting{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < count; ++t) {
+    threads.emplace_back([&] {
+      std::vector<float> c(n * n);
+      if (waiting.fetch_add(1) + 1 == count) waiting.notify_all();
+      for (int there = waiting.load(); there < count; there = waiting.load()) {
+        waiting.wait(there);
+      }
+      blas::sgemm(false, false, n, n, n, 1, ones.data(), n, ones.data(), n, 0, c.data(), n);
+      CHECK(std::count(c.begin(), c.end(), static_cast<float>(n)) == n * n);
+    });
+  }
+  for (auto& thread : threads) thread.join();
 }
 
 // Rows further apart than 32-bit indices reach, in memory that is never touched between them.
@@ -625,6 +657,9 @@ int main(int argc, char** argv) {
   test_matmul();
   test_bits();
   test_far_rows();
+#ifndef NITINOL_SANITIZED  // their threads are too heavy for it
+  test_many_threads();
+#endif
   test_linalg_of<float>(DType::float32);
   test_linalg_of<double>(DType::float64);
   test_linalg_of<complex64>(DType::complex64);

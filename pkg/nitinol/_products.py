@@ -39,7 +39,13 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     ValueError
         If an operand has no axes, or the sizes k differ, or the batches don't broadcast.
     """
-    a, b = promoted(x1, x2)
+    if isinstance(x1, Array) and isinstance(x2, Array) and x1.dtype is x2.dtype:
+        a, b = x1, x2
+        rows, columns = a.shape, b.shape
+        if len(rows) == len(columns) == 2 and rows[1] == columns[0]:  # the common case, at once
+            return apply("matmul", (a, b), (rows[0], columns[1]), a.dtype)
+    else:
+        a, b = promoted(x1, x2)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(
             f"matmul was given the shapes {a.shape} and {b.shape}; expected 1 dimension at least, "

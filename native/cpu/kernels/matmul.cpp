@@ -60,7 +60,7 @@ Partition partition(std::int64_t m, std::int64_t n, std::int64_t k) noexcept {
   const std::int64_t products = saturating_product(saturating_product(m, n), k);
   // Products with a vector only read their matrix, so smaller panels do.
   const std::int64_t wanted = std::clamp<std::int64_t>(
-      m == 1 || n == 1 ? std::min<std::int64_t>(products >> 19, 8)
+      m == 1 || n == 1 ? std::min<std::int64_t>(products >> 18, 8)
                        : std::max(std::min<std::int64_t>(products >> 23, 4), products >> 27),
       1, 64);
   const int power = std::bit_width(static_cast<std::uint64_t>(wanted)) - 1;
