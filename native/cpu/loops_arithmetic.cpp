@@ -25,6 +25,7 @@ NITINOL_CLONES int half_loop(void*, char* const* data, const std::intptr_t* n,
 // with b are exact in float64: quotients of floats are no closer to an integer they
 // aren't than 2^-24, so truncation finds the right one.
 NITINOL_INLINE float fast_fmod(float a, float b) noexcept {
+  if (std::fabs(a) < std::fabs(b)) return a;
   const double quotient = static_cast<double>(a) / static_cast<double>(b);
   if (!(std::fabs(quotient) < 0x1p28)) return std::fmod(a, b);
   const auto whole = static_cast<double>(static_cast<std::int32_t>(quotient));
@@ -49,7 +50,11 @@ NITINOL_INLINE Divided divide_floor(float a, float b) noexcept {
     remainder = std::copysign(0.0f, b);
   }
   if (quotient != 0) {
-    const float floor = std::floor(quotient);
+    float floor = quotient;
+    if (std::fabs(quotient) < 0x1p23f) {
+      floor = static_cast<float>(static_cast<std::int32_t>(quotient));
+      if (floor > quotient) floor -= 1;
+    }
     quotient = quotient - floor > 0.5f ? floor + 1 : floor;
   } else {
     quotient = std::copysign(0.0f, a / b);

@@ -94,7 +94,7 @@ void gather_block(In* block, const char* x, std::int64_t stride, std::int64_t n)
 
 // A row of at most chunk_length elements (any length where P is sequential).
 template <class P>
-NITINOL_CLONES typename P::Acc reduce_row(const char* x, std::int64_t stride,
+NITINOL_INLINE typename P::Acc reduce_row_here(const char* x, std::int64_t stride,
                                           std::int64_t n) noexcept {
   using In = typename P::In;
   if (P::sequential || n <= short_length) {
@@ -175,7 +175,7 @@ inline constexpr int column_work =
 // `n` rows of `cols` columns; the result of column c goes to result[c]. `work` holds
 // column_work<P> values a column. The same bits as reduce_row of each column.
 template <class P>
-NITINOL_CLONES void reduce_columns(const char* x, std::int64_t stride, std::int64_t n,
+NITINOL_INLINE void reduce_columns_here(const char* x, std::int64_t stride, std::int64_t n,
                                    std::int64_t col_stride, int cols, typename P::Acc* result,
                                    typename P::Acc* work) noexcept {
   using Acc = typename P::Acc;
@@ -206,6 +206,38 @@ NITINOL_CLONES void reduce_columns(const char* x, std::int64_t stride, std::int6
     const Acc* value = blocks + level * cols;
     for (int j = 0; j < cols; ++j) result[j] = first ? value[j] : P::combine(value[j], result[j]);
     first = false;
+  }
+}
+
+// The two above for the machine at hand, but for complex numbers: GCC 12 turns their
+// products into fused ones even where contraction is off.
+template <class P>
+NITINOL_CLONES typename P::Acc reduce_row_cloned(const char* x, std::int64_t stride,
+                                                 std::int64_t n) noexcept {
+  return reduce_row_here<P>(x, stride, n);
+}
+template <class P>
+NITINOL_CLONES void reduce_columns_cloned(const char* x, std::int64_t stride, std::int64_t n,
+                                          std::int64_t col_stride, int cols,
+                                          typename P::Acc* result,
+                                          typename P::Acc* work) noexcept {
+  reduce_columns_here<P>(x, stride, n, col_stride, cols, result, work);
+}
+template <class P>
+typename P::Acc reduce_row(const char* x, std::int64_t stride, std::int64_t n) noexcept {
+  if constexpr (std::is_arithmetic_v<typename P::Acc>) {
+    return reduce_row_cloned<P>(x, stride, n);
+  } else {
+    return reduce_row_here<P>(x, stride, n);
+  }
+}
+template <class P>
+void reduce_columns(const char* x, std::int64_t stride, std::int64_t n, std::int64_t col_stride,
+                    int cols, typename P::Acc* result, typename P::Acc* work) noexcept {
+  if constexpr (std::is_arithmetic_v<typename P::Acc>) {
+    reduce_columns_cloned<P>(x, stride, n, col_stride, cols, result, work);
+  } else {
+    reduce_columns_here<P>(x, stride, n, col_stride, cols, result, work);
   }
 }
 
