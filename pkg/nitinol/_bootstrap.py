@@ -11,7 +11,8 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from nitinol import _native
 
 MODULES = frozenset(
-    f"nitinol.{name}" for name in ("_array", "_device", "_errors", "_evaluation", "_interop", "_runtime")
+    f"nitinol.{name}"
+    for name in ("_array", "_device", "_errors", "_evaluation", "_interop", "_runtime")
 )
 
 

@@ -106,6 +106,22 @@ inline void* exception_of(const Report* report) {
   return report->exception ? report->exception->object() : nullptr;
 }
 
+inline void* translation_of(const Report* report) {
+  const Keep* kept = report->translation.load(std::memory_order_acquire);
+  return kept ? kept->object() : nullptr;
+}
+// The object that is kept from now on: `object`, or that of whoever came first. The
+// report's reference to it is the caller's to make.
+inline void* keep_translation(const Report* report, void* object) {
+  auto* keep = new Keep(object);
+  Keep* first = nullptr;
+  if (report->translation.compare_exchange_strong(first, keep, std::memory_order_acq_rel)) {
+    return object;
+  }
+  Keep::free(keep);
+  return first->object();
+}
+
 inline void register_loop(Op op, DType in, void* run, void* context, void* auxiliary) {
   cpu::register_loop(op, in,
                      {reinterpret_cast<cpu::StridedLoop>(run), context, auxiliary, false});

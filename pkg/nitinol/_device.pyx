@@ -1,11 +1,13 @@
 """Devices, streams, and the waits with the GIL released."""
 
 import contextvars
+import math
 import os
 import time
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
@@ -157,6 +159,7 @@ cdef class Device:
         list of ErrorReport
             Oldest first.
         """
+        check_forked()
         return _collect(self.device, native.Observer.drained, -1, False)
 
     def error_counts(self):
@@ -281,9 +284,14 @@ cdef int refuse(int reason) except -1:
     raise RuntimeError("Device work isn't possible any more: the interpreter is shutting down.")
 
 
-cdef int check_open() except -1:
+cdef int check_forked() except -1:
     if native.forked():
         refuse(1)
+    return 0
+
+
+cdef int check_open() except -1:
+    check_forked()
     if native.closed():
         refuse(2)
     return 0
@@ -300,30 +308,80 @@ cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) e
     return evaluation
 
 
+# The thread that carries out a user function for a device, while it does; 0 otherwise.
+cdef unsigned long _host_thread = 0
+
+
+cdef void set_host_call(bint running) noexcept:
+    """Say that the calling thread enters or leaves a user function."""
+    global _host_thread
+    _host_thread = PyThread_get_thread_ident() if running else 0
+
+
+cdef bint inside_host_call() noexcept:
+    return _host_thread != 0 and PyThread_get_thread_ident() == _host_thread
+
+
+cdef int refuse_wait() except -1:
+    raise RuntimeError(
+        "A host callback can't wait for device work that is not done, as that work may be waiting "
+        "for the callback: give the array to host_call as an argument instead.")
+
+
+cdef double deadline_after(object timeout) except -1:
+    """Return when a wait that begins now ends, in the time of time.monotonic()."""
+    if timeout is None:
+        return math.inf
+    cdef double seconds = timeout
+    if math.isnan(seconds):
+        raise ValueError("A timeout is a number of seconds or None, not nan.")
+    return time.monotonic() + max(0.0, seconds)
+
+
 cdef int wait_for(native.Evaluation* evaluation, object timeout) except -1:
     """Wait in slices, so that Ctrl-C and the timeout end it; the work goes on either way."""
     cdef bint done
     cdef int64_t piece = SLICE
-    cdef double deadline = 0
-    cdef bint limited = timeout is not None
-    if limited:
-        deadline = time.monotonic() + <double> timeout
+    cdef double left
+    cdef double deadline = deadline_after(timeout)
+    if evaluation.done():
+        return 0
+    if inside_host_call():
+        refuse_wait()
     while True:
-        if limited:
-            piece = min(SLICE, max(<int64_t> 0, <int64_t> ((deadline - time.monotonic()) * 1e9)))
+        if timeout is not None:
+            left = max(0.0, deadline - <double> time.monotonic()) * 1e9
+            piece = SLICE if left >= SLICE else <int64_t> left
         with nogil:
             done = evaluation.wait(piece)
         if done:
             return 0
         PyErr_CheckSignals()
-        if limited and time.monotonic() >= deadline:
+        if timeout is not None and <double> time.monotonic() >= deadline:
             raise WaitTimeoutError(f"The work was not done after {timeout} s; it goes on.")
+
+
+cdef bint settled(native.Node** nodes, size_t count) noexcept:
+    cdef size_t i
+    for i in range(count):
+        if nodes[i].state() < native.State.ready:
+            return False
+    return True
+
+
+cdef int check_settled(native.Node** nodes, size_t count) except -1:
+    """Raise unless each node has a value or what spoilt it, after the work for them has ended."""
+    if not settled(nodes, count):
+        check_open()
+        raise RuntimeError("The work was skipped, because nothing referred to it any more.")
+    return 0
 
 
 cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1:
     """Compute the nodes and wait. What spoilt them is the caller's to raise."""
+    if _host_thread != 0 and inside_host_call() and not settled(nodes, count):
+        refuse_wait()
     cdef native.Evaluation* evaluation = submit(nodes, count, True)
-    cdef size_t i
     try:
         if evaluation != NULL:
             wait_for(evaluation, timeout)
@@ -331,11 +389,7 @@ cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1:
         if evaluation != NULL:
             evaluation.release()
     reclaim()
-    for i in range(count):
-        if nodes[i].state() < native.State.ready:
-            check_open()
-            raise RuntimeError("The work was skipped, because nothing referred to it any more.")
-    return 0
+    return check_settled(nodes, count)
 
 
 cdef list _collect(native.Device* device, native.Observer by, int64_t stream, bint raising):
@@ -384,12 +438,12 @@ def synchronize(device_or_stream=None, timeout=None):
         wanted = [(<Stream> device_or_stream).device]
     else:
         wanted = [wrap_device((<Device> Device(device_or_stream)).device)]
-    deadline = None if timeout is None else time.monotonic() + timeout
+    cdef double deadline = deadline_after(timeout)
     found = []
     for device in wanted:
         evaluation = native.pending_work((<Device> device).device, stream)
         try:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = None if timeout is None else max(0.0, deadline - time.monotonic())
             wait_for(evaluation, left)
         finally:
             evaluation.release()

@@ -1,30 +1,26 @@
 """From the core's reports to Python exceptions: the only translator."""
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libcpp.vector cimport vector
 
 from nitinol cimport _native as native
 from nitinol._native cimport Node, Report
 
-import weakref
-
 from nitinol import dtypes, errors
 
-# The same failure gives the same report object, as long as anybody holds it.
-cdef object _reports = weakref.WeakValueDictionary()
 cdef list _dtype_names = [d.name for d in dtypes.ALL]
 
 
 cdef object to_report(Report* report):
-    """Return the ErrorReport of a core report."""
+    """Return the ErrorReport of a core report: always the same one, which goes with it."""
+    cdef void* kept = native.translation_of(report)
+    if kept != NULL:
+        return <object> <PyObject*> kept
     cdef native.Device* device = <native.Device*> report.device
     if device == NULL:
         # The stand-in for a report that could not be allocated.
         device = native.device_at(0)
-    key = (<bytes> device.name(), report.submission, report.unit)
-    known = _reports.get(key)
-    if known is not None:
-        return known
     cdef int i, axes
     arrays = []
     for i in range(min(<int> report.array_count, 4)):
@@ -59,7 +55,12 @@ cdef object to_report(Report* report):
         path=path,
     )
     made = errors.ErrorReport(message=errors.sentence(fields), **fields)
-    return _reports.setdefault(key, made)
+    kept = native.keep_translation(report, <void*> made)
+    if kept == <void*> made:
+        Py_INCREF(made)  # the core's reference
+        return made
+    # Another thread was first.
+    return <object> <PyObject*> kept
 
 
 cdef object to_exception(Report* report):

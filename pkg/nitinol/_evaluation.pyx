@@ -5,8 +5,10 @@ from libc.stdlib cimport free, malloc
 
 from nitinol cimport _native as native
 from nitinol._array cimport Array
-from nitinol._device cimport check_open, evaluate, reclaim, submit, wait_for
+from nitinol._device cimport check_forked, check_settled, evaluate, reclaim, submit, wait_for
 from nitinol._errors cimport raise_poison
+
+from nitinol.errors import DeviceError
 
 
 cdef list flatten(object arrays, list into):
@@ -128,8 +130,8 @@ cdef class Evaluation:
         WaitTimeoutError
             If the work is not done in time. It goes on.
         """
-        check_open()
-        if self.evaluation != NULL:
+        if not self.done():
+            check_forked()
             wait_for(self.evaluation, timeout)
 
     def exception(self, timeout=None):
@@ -139,8 +141,8 @@ cdef class Evaluation:
         -------
         DeviceError or None
         """
-        from nitinol.errors import DeviceError
         self.wait(timeout)
+        check_settled(self.nodes.at, self.nodes.count)
         try:
             raise_poison(self.nodes.at, self.nodes.count)
         except DeviceError as error:
@@ -160,5 +162,6 @@ cdef class Evaluation:
             If a failure spoilt one of the arrays.
         """
         self.wait(timeout)
+        check_settled(self.nodes.at, self.nodes.count)
         raise_poison(self.nodes.at, self.nodes.count)
         return tuple(self.nodes.arrays)

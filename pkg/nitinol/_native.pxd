@@ -271,5 +271,7 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     Report* poison_report(const Node*, size_t) noexcept
     vector[Report*] collect(Device*, Observer, int64_t) except +
     void* exception_of(const Report*) noexcept
+    void* translation_of(const Report*) noexcept
+    void* keep_translation(const Report*, void*) except +
     void register_loop(Op, DType, void*, void*, void*) except +
     cbool has_loop(Op, DType, DType) noexcept

@@ -4,7 +4,6 @@ from typing import Any
 from nitinol._array import Array
 from nitinol._device import Device
 
-def inside_host_call() -> bool: ...
 def host_call(
     fn: Callable[..., Any], shape: int | Sequence[int], dtype: Any, *arrays: Array
 ) -> Array: ...

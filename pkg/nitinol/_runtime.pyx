@@ -3,6 +3,7 @@
 import atexit
 import sys
 import threading
+import time
 
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.object cimport PyObject
@@ -11,7 +12,7 @@ from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
 from nitinol._array cimport Array, dtype_object
-from nitinol._device cimport Device, check_open, reclaim, wrap_device
+from nitinol._device cimport Device, check_open, reclaim, set_host_call
 
 import numpy
 
@@ -21,12 +22,8 @@ from nitinol._device import devices, take_unobserved
 
 cdef object _lock = threading.Lock()
 cdef object _thread = None
-cdef object _local = threading.local()
-
-
-def inside_host_call():
-    """Whether the calling thread runs a user function for a device."""
-    return getattr(_local, "busy", False)
+# What is done at exit may take this long altogether.
+cdef double EXIT_SECONDS = 2.0
 
 
 cdef object operand_view(const native.HostOperand* operand, bint writable):
@@ -43,8 +40,9 @@ cdef object operand_view(const native.HostOperand* operand, bint writable):
     high = sum([s * (n - 1) for s, n in zip(strides, shape) if s > 0])
     cdef Py_ssize_t length = high - low + item
     cdef char* start = operand.data + <Py_ssize_t> low
-    found = numpy.ndarray(shape, dtype, buffer=PyMemoryView_FromMemory(start, length, 0x200), offset=-low, strides=strides)
-    found.flags.writeable = writable
+    cdef int access = 0x200 if writable else 0x100  # PyBUF_WRITE, PyBUF_READ
+    memory = PyMemoryView_FromMemory(start, length, access)
+    found = numpy.ndarray(shape, dtype, buffer=memory, offset=-low, strides=strides)
     return found
 
 
@@ -52,7 +50,7 @@ cdef int carry_out(native.HostCall* call) except -1:
     """Run one user function; its exception becomes the call's."""
     cdef size_t i
     function = <object> <PyObject*> call.callback
-    _local.busy = True
+    set_host_call(True)
     try:
         # The memory is the device's: what the function keeps must be a copy.
         arguments = []
@@ -70,12 +68,14 @@ cdef int carry_out(native.HostCall* call) except -1:
                             f"{target.dtype} is expected.")
         target[...] = result
     except BaseException as error:
-        error.__traceback__ = None if error.__traceback__ is None else error.__traceback__.tb_next
-        Py_INCREF(error)
-        call.exception = new native.Keep(<void*> error)
         call.fault.code = native.Code.host_callback
+        # Without the frame of this function.
+        trace = error.__traceback__
+        error.__traceback__ = None if trace is None else trace.tb_next
+        call.exception = new native.Keep(<void*> error)
+        Py_INCREF(error)  # the core's reference
     finally:
-        _local.busy = False
+        set_host_call(False)
     return 0
 
 
@@ -86,8 +86,14 @@ def _notify():
         with nogil:
             call = native.HostQueue.shared().take(500_000_000)
         if call != NULL:
-            carry_out(call)
-            call.finished.set()
+            try:
+                carry_out(call)
+            except BaseException:
+                # No memory for the exception: the failure is told without it.
+                call.fault.code = native.Code.host_callback
+            finally:
+                # Whoever waits for the call must go on, whatever happened to it.
+                call.finished.set()
         reclaim()
 
 
@@ -191,37 +197,50 @@ def _exit():
         return
     native.close()
     cdef native.HostQueue* queue = &native.HostQueue.shared()
+    cdef double deadline = time.monotonic() + EXIT_SECONDS
     with nogil:
         queue.close()
-    if _thread is not None and _thread is not threading.current_thread():
-        _thread.join(2.0)
-    drain(2.0)
-    reports = []
-    for device in devices():
-        reports += take_unobserved(device)
-    if reports and sys.stderr is not None:
-        print(f"nitinol: {len(reports)} device failure(s) that nobody has observed:",
-              file=sys.stderr)
-        for report in reports[:20]:
-            print(f"  {report.code}: {report.message}", file=sys.stderr)
-        if len(reports) > 20:
-            print(f"  ... and {len(reports) - 20} more.", file=sys.stderr)
+    try:
+        if _thread is not None:
+            _thread.join(max(0.0, deadline - time.monotonic()))
+        drain(deadline)
+    finally:
+        reports = []
+        for device in devices():
+            reports += take_unobserved(device)
+        if reports:
+            print_unobserved(reports)
 
 
-cdef int drain(double seconds) except -1:
-    """Wait for what has started, `seconds` at most over all devices."""
-    import time
+cdef int drain(double deadline) except -1:
+    """Wait for what has started, over all devices."""
     cdef native.Evaluation* evaluation
     cdef int64_t left
-    deadline = time.monotonic() + seconds
+    cdef bint done
     for device in devices():
         evaluation = native.pending_work((<Device> device).device, NULL)
         try:
-            left = <int64_t> (max(0.0, deadline - time.monotonic()) * 1e9)
-            with nogil:
-                evaluation.wait(left)
+            done = False
+            while not done:  # a Unix signal ends a wait early
+                left = <int64_t> ((deadline - <double> time.monotonic()) * 1e9)
+                if left <= 0:
+                    break
+                with nogil:
+                    done = evaluation.wait(left)
         finally:
             evaluation.release()
+    return 0
+
+
+cdef int print_unobserved(list reports) except -1:
+    lines = [f"nitinol: {len(reports)} device failure(s) that nobody has observed:"]
+    lines += [f"  {report.code}: {report.message}" for report in reports[:20]]
+    if len(reports) > 20:
+        lines.append(f"  ... and {len(reports) - 20} more.")
+    try:
+        print("\n".join(lines), file=sys.stderr, flush=True)
+    except (AttributeError, OSError, ValueError):
+        pass  # standard error is gone, and there is no other place to say it
     return 0
 
 

@@ -231,7 +231,10 @@ class DeviceErrorGroup(DeviceError, ExceptionGroup):
 #: Code -> (exception class, sentence). The sentence's fields are the report's numbers.
 _TABLE: dict[str, tuple[type[DeviceError], str]] = {
     "internal": (DeviceError, "The device reported an internal failure"),
-    "timeout": (DeviceTimeoutError, "The device's watchdog ended the work because it took too long"),
+    "timeout": (
+        DeviceTimeoutError,
+        "The device's watchdog ended the work because it took too long",
+    ),
     "page_fault": (KernelFaultError, "A kernel touched memory that is not mapped"),
     "access_revoked": (DeviceLostError, "The driver revoked this process's access to the device"),
     "not_permitted": (DeviceError, "The process is not permitted to use the device at present"),
@@ -240,7 +243,10 @@ _TABLE: dict[str, tuple[type[DeviceError], str]] = {
     "memoryless": (KernelFaultError, "A memoryless resource was used where memory is needed"),
     "device_removed": (DeviceLostError, "The device was removed"),
     "stack_overflow": (KernelFaultError, "A kernel overflowed its stack"),
-    "innocent_victim": (InnocentVictimError, "The device dropped the work because other work failed"),
+    "innocent_victim": (
+        InnocentVictimError,
+        "The device dropped the work because other work failed",
+    ),
     "impacting_interactivity": (
         DeviceTimeoutError,
         "The device ended the work because it kept the display from responding",
@@ -286,11 +292,15 @@ def sentence(report: dict) -> str:
         what = _io_sentence(report)
     else:
         what = _TABLE[code][1].format(*args)
-    return f"{what}, while running {report['op']} on {report['device']} (stream {report['stream']})."
+    return (
+        f"{what}, while running {report['op']} on {report['device']} (stream {report['stream']})."
+    )
 
 
 def _io_sentence(report: dict) -> str:
     offset, wanted, got, _ = report["args"]
+    if report["native_code"] == errno.ESTALE:
+        return f"{report['path']!r} was written again after it was opened, and is not read"
     if report["native_code"]:
         reason = os.strerror(report["native_code"])
         return f"{report['path']!r} could not be read: {reason}"

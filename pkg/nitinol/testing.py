@@ -2,13 +2,13 @@
 
 import os
 
-from nitinol import errors
-from nitinol import _runtime
+from nitinol import _runtime, errors
 from nitinol._device import Device
 
 __all__ = ["inject", "inject_from"]
 
 PHASES = ("encode", "commit", "completion")
+_LARGEST = 2**63 - 1
 
 
 class inject:
@@ -60,9 +60,9 @@ class inject:
             raise ValueError(f"{code!r} is no failure code; there are: {', '.join(errors.CODES)}.")
         if phase not in PHASES:
             raise ValueError(f"{phase!r} is no phase; there are: {', '.join(PHASES)}.")
-        for name, value in (("at", at), ("times", times)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is an integer of at least 1, not {value!r}.")
+        for name, value, least in (("at", at, 1), ("times", times, 1), ("raw", raw, -_LARGEST)):
+            if not isinstance(value, int) or not least <= value <= _LARGEST:
+                raise ValueError(f"{name} is an integer from {least} to {_LARGEST}, not {value!r}.")
         self.code, self.at, self.times, self.phase, self.raw = code, at, times, phase, raw
         self.seen = self.fired = 0
         self._number = None
@@ -103,14 +103,14 @@ def inject_from(text):
     ValueError
         If an entry isn't of this form, naming it.
     """
-    planned = [_parse(entry.strip()) for entry in text.split(",") if entry.strip()]
+    planned = [_parse(entry.strip()) for entry in text.split(",")] if text.strip() else []
     for each in planned:
         each.__enter__()
     return planned
 
 
 def _parse(entry):
-    rest, _, phase = entry.partition("/")
+    rest, slash, phase = entry.partition("/")
     place, at_sign, numbers = rest.partition("@")
     device, colon, code = place.rpartition(":")
     at, cross, times = numbers.partition("x")
@@ -120,7 +120,7 @@ def _parse(entry):
             "'cpu:out_of_memory@37'."
         )
     try:
-        return inject(device, code, int(at), int(times or 1), phase or "completion")
+        return inject(device, code, int(at), int(times or 1), phase if slash else "completion")
     except ValueError as error:
         raise ValueError(f"{entry!r} is no planned failure: {error}") from None
 

@@ -54,6 +54,12 @@ class Report : public Counted<Report> {
   ReportedArray arrays[max_arrays];
   char text[max_text] = {};  // the path of a file
   Ref<Keep> exception;       // of a host callback
+  // What the other runtime shows for it: made when first asked for, one for all.
+  mutable std::atomic<Keep*> translation{nullptr};
+
+  ~Report() {
+    if (Keep* kept = translation.load(std::memory_order_acquire)) kept->release();
+  }
 
   Observer observer() const noexcept { return observer_.load(std::memory_order_acquire); }
   // True for the one caller that saw it first.
