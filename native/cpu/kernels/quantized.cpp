@@ -57,22 +57,21 @@ void many(const Launch& launch, const Matrix& w, const float* x, std::int64_t x_
   if (!blas::loaded()) return launch.fault.raise(0, Code::internal);
   float* out = launch.output.as<float>();
   const std::int64_t k = w.blocks() * simd::block_weights;
-  // A tile of weights stays in the cache between its making and its use.
-  constexpr std::int64_t tile_elements = 160 * 1024;
-  constexpr std::int64_t row_chunk = 256;
-  const std::int64_t fit = std::clamp<std::int64_t>(tile_elements / k / 16 * 16, 16, 256);
-  const std::int64_t column_tiles = (w.rows + fit - 1) / fit;
-  const std::int64_t tile = ((w.rows + column_tiles - 1) / column_tiles + 15) / 16 * 16;
+  // Weights are made once for each chunk of rows of x, and BLAS rearranges x once for each tile of
+  // weights: both want to be large, but there must be work for several threads.
+  constexpr std::int64_t tile = 192;
+  const std::int64_t column_tiles = (w.rows + tile - 1) / tile;
+  const std::int64_t row_chunk = column_tiles * ((rows + 511) / 512) >= 12 ? 512 : 256;
   const std::int64_t row_tiles = (rows + row_chunk - 1) / row_chunk;
   parallel_for(column_tiles * row_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t bytes = tile * k * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t bytes =
+        std::min(tile, w.rows) * k * static_cast<std::int64_t>(sizeof(float));
     Scratch scratch(static_cast<std::size_t>(bytes));
     if (!scratch) return raise_out_of_memory(launch, begin, bytes);
     float* weights = scratch.as<float>();
     for (std::int64_t unit = begin; unit < end; ++unit) {
       const std::int64_t first = unit / row_tiles * tile, row = unit % row_tiles * row_chunk;
       const std::int64_t n = std::min(tile, w.rows - first), m = std::min(row_chunk, rows - row);
-      if (n <= 0) continue;
       for (std::int64_t j = 0; j < n; ++j) {
         simd::kernels().quantized.dequantize(w.type, w.row(first + j), w.blocks(), weights + j * k);
       }
