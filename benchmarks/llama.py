@@ -106,60 +106,80 @@ class Linear:
         return x @ self.weight
 
 
+class Stacked:
+    """Matrices that map the same x, their results side by side: one product where types agree."""
+
+    def __init__(self, *weights):
+        kinds = {getattr(weight, "type", None) for weight in weights}
+        if len(kinds) > 1:
+            self.products = [Linear(weight) for weight in weights]
+            return
+        kind, rows = kinds.pop(), [getattr(weight, "blocks", weight) for weight in weights]
+        joined = nt.concat(rows, axis=0)
+        nt.eval(joined)  # so that the separate ones are freed
+        if kind is not None:
+            shape = (joined.shape[0], weights[0].shape[1])
+            joined = nt.io.QuantizedTensor(joined, kind, shape)
+        self.products = [Linear(joined)]
+
+    def __call__(self, x: nt.Array) -> nt.Array:
+        """Multiply: (..., sum of all outs) from (..., in)."""
+        results = [product(x) for product in self.products]
+        return results[0] if len(results) == 1 else nt.concat(results, axis=-1)
+
+
 class Layer:
     """Attention and feed-forward of one layer, each added to what comes in."""
 
-    def __init__(self, config: Config, tensor: Callable, name: str):
-        c, d = config, config.head_size
-        width = c.heads * d
-        model = tensor("token_embd.weight").shape[-1]
+    def __init__(self, config: Config, tensor: Callable, name: str, model: int):
+        c, width = config, config.heads * config.head_size
 
         def weight(which, *shape):
             return tensor(f"{name}.{which}.weight", *shape)
 
         self.config = config
         self.attention_norm = weight("attn_norm", model)
-        self.q = Linear(weight("attn_q", width, model))
-        self.k = Linear(weight("attn_k", c.kv_heads * d, model))
-        self.v = Linear(weight("attn_v", c.kv_heads * d, model))
+        self.qkv = Stacked(
+            weight("attn_q", width, model),
+            weight("attn_k", c.kv_heads * c.head_size, model),
+            weight("attn_v", c.kv_heads * c.head_size, model),
+        )
         self.attention_output = Linear(weight("attn_output", model, width))
         self.feed_forward_norm = weight("ffn_norm", model)
-        hidden = weight("ffn_gate").shape[0]
-        self.gate = Linear(weight("ffn_gate", hidden, model))
-        self.up = Linear(weight("ffn_up", hidden, model))
-        self.down = Linear(weight("ffn_down", model, hidden))
+        gate = weight("ffn_gate", None, model)
+        self.hidden = gate.shape[0]
+        self.gate_up = Stacked(gate, weight("ffn_up", self.hidden, model))
+        self.down = Linear(weight("ffn_down", model, self.hidden))
 
     def __call__(self, x, cache: Cache, index: int, start, valid) -> nt.Array:
         """Run tokens x (1, length, model) whose first has the position `start`."""
         c = self.config
-        x = x + self.attention(
-            nt.fast.rms_norm(x, self.attention_norm, c.eps), cache, index, start, valid
-        )
-        y = nt.fast.rms_norm(x, self.feed_forward_norm, c.eps)
-        return x + self.down(nt.silu(self.gate(y)) * self.up(y))
+        y = nt.fast.rms_norm(x, self.attention_norm, c.eps)
+        x = x + self.attention(y, cache, index, start, valid)
+        y = self.gate_up(nt.fast.rms_norm(x, self.feed_forward_norm, c.eps))
+        return x + self.down(nt.silu(y[..., : self.hidden]) * y[..., self.hidden :])
 
     def attention(self, x, cache: Cache, index: int, start, valid) -> nt.Array:
         """Append the keys and values of x to the cache and attend to all that it then holds."""
-        c = self.config
-
-        def split(y, heads):
-            return nt.permute_dims(nt.reshape(y, (1, x.shape[1], heads, c.head_size)), (0, 2, 1, 3))
-
-        def rotate(y):
-            return nt.fast.rope(
-                y, c.rope_dims, base=c.rope_base, offset=start, interleaved=True, scale=c.rope_scale
-            )
-
-        q = rotate(split(self.q(x), c.heads))
-        k = rotate(split(self.k(x), c.kv_heads))
-        v = split(self.v(x), c.kv_heads)
-        # The cache gives its array away, so that nobody else holds it and it is updated in place.
-        k = cache.keys[index] = nt.slice_update(cache.keys[index], k, start, 2)
-        v = cache.values[index] = nt.slice_update(cache.values[index], v, start, 2)
-        y = nt.fast.scaled_dot_product_attention(
-            q, k, v, scale=c.head_size**-0.5, causal=True, valid_length=valid
+        c, length = self.config, x.shape[1]
+        turned = c.heads + c.kv_heads
+        qkv = nt.reshape(self.qkv(x), (1, length, turned + c.kv_heads, c.head_size))
+        qkv = nt.permute_dims(qkv, (0, 2, 1, 3))
+        qk = nt.fast.rope(
+            qkv[:, :turned],
+            c.rope_dims,
+            base=c.rope_base,
+            offset=start,
+            interleaved=True,
+            scale=c.rope_scale,
         )
-        y = nt.reshape(nt.permute_dims(y, (0, 2, 1, 3)), (1, x.shape[1], c.heads * c.head_size))
+        # The cache gives its array away, so that nobody else holds it and it is updated in place.
+        k = cache.keys[index] = nt.slice_update(cache.keys[index], qk[:, c.heads :], start, 2)
+        v = cache.values[index] = nt.slice_update(cache.values[index], qkv[:, turned:], start, 2)
+        y = nt.fast.scaled_dot_product_attention(
+            qk[:, : c.heads], k, v, scale=c.head_size**-0.5, causal=True, valid_length=valid
+        )
+        y = nt.reshape(nt.permute_dims(y, (0, 2, 1, 3)), (1, length, c.heads * c.head_size))
         return self.attention_output(y)
 
 
@@ -183,33 +203,37 @@ class Llama:
         file = nt.load(path)
         self.metadata = file.metadata
         self.config = config = Config.from_metadata(file.metadata)
-        tensors: dict[str, object] = {}
+        unused = set(file)
+        self.weight_bytes = 0
 
         def tensor(name, *shape):
-            if name not in tensors:
-                if name not in names:
-                    raise ModelError(f"The file has no tensor {name!r}, which the model needs.")
-                found = file[name]
-                if not isinstance(found, nt.io.QuantizedTensor):
-                    found = nt.astype(found, nt.float32)
-                tensors[name] = found
-            if shape and tuple(tensors[name].shape) != shape:
-                found = tuple(tensors[name].shape)
-                raise ModelError(f"The tensor {name!r} has the shape {found}; expected {shape}.")
-            return tensors[name]
+            if name not in file:
+                raise ModelError(f"The file has no tensor {name!r}, which the model needs.")
+            found = file[name]
+            if len(found.shape) != len(shape) or any(
+                want not in (None, size) for want, size in zip(shape, found.shape, strict=True)
+            ):
+                expected = str(shape).replace("None", "any")
+                raise ModelError(
+                    f"The tensor {name!r} has the shape {tuple(found.shape)}; expected {expected}."
+                )
+            if not isinstance(found, nt.io.QuantizedTensor):
+                found = nt.astype(found, nt.float32)
+            array = getattr(found, "blocks", found)
+            nt.eval(array)
+            self.weight_bytes += array.nbytes
+            unused.discard(name)
+            return found
 
-        names = set(file)
-        self.embedding = tensor("token_embd.weight")
-        model = self.embedding.shape[-1]
-        self.layers = [Layer(config, tensor, f"blk.{i}") for i in range(config.layers)]
+        self.embedding = tensor("token_embd.weight", config.vocabulary, None)
+        model = self.embedding.shape[1]
+        self.layers = [Layer(config, tensor, f"blk.{i}", model) for i in range(config.layers)]
         self.norm = tensor("output_norm.weight", model)
-        head = "output.weight" if "output.weight" in names else "token_embd.weight"
-        self.head = Linear(tensor(head, config.vocabulary, model))
-        if unused := sorted(names - set(tensors)):
-            raise ModelError(f"The file has the tensor {unused[0]!r}, which is not supported.")
-        arrays = [t.blocks if hasattr(t, "blocks") else t for t in tensors.values()]
-        nt.eval(*arrays)
-        self.weight_bytes = sum(a.nbytes for a in arrays)
+        tied = "output.weight" not in file
+        shape = (config.vocabulary, model)
+        self.head = Linear(self.embedding if tied else tensor("output.weight", *shape))
+        if unused:
+            raise ModelError(f"The file has the tensor {min(unused)!r}, which is not supported.")
 
     def __call__(self, tokens: nt.Array, cache: Cache, every: bool = False) -> nt.Array:
         """Compute logits of the tokens that follow what the cache holds, and extend it.
