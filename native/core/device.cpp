@@ -2,6 +2,7 @@
 #include "nitinol/device.h"
 
 #include <mutex>
+#include <new>
 
 #include "nitinol/graph.h"
 
@@ -23,7 +24,9 @@ Device::Device(const char* kind, int index, std::size_t memory_limit)
       kind_(kind),
       index_(index),
       name_(std::string(kind) + ":" + std::to_string(index)),
-      default_stream_(make_stream()) {}
+      default_stream_(make_stream()) {
+  if (!record.keep_reserve()) throw std::bad_alloc();
+}
 
 const std::vector<Device*>& Device::all() noexcept { return registry(); }
 

@@ -52,17 +52,38 @@ Submission* ErrorRecord::take_completed() noexcept {
 
 void ErrorRecord::push(Ref<Report> report) noexcept {
   by_code_[static_cast<int>(report->fault.code)].fetch_add(1, std::memory_order_relaxed);
+  // Counted before anybody can observe it, so that no reader counts more than struck.
+  struck_.fetch_add(1, std::memory_order_release);
   Report* entry = report.detach();
   entry->next_ = unobserved_.load(std::memory_order_relaxed);
   while (!unobserved_.compare_exchange_weak(entry->next_, entry, std::memory_order_release,
                                             std::memory_order_relaxed)) {
   }
-  struck_.fetch_add(1, std::memory_order_release);
+}
+
+bool ErrorRecord::keep_reserve() noexcept {
+  if (reserve_) return true;
+  try {
+    reserve_ = Ref<Poison>::adopt(new Poison(Ref<Report>::adopt(new Report)));
+    spent_ = nullptr;
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+Ref<Poison> ErrorRecord::blank() noexcept {
+  try {
+    return Ref<Poison>::adopt(new Poison(Ref<Report>::adopt(new Report)));
+  } catch (const std::bad_alloc&) {
+    if (reserve_) spent_ = reserve_;
+    return std::move(reserve_);
+  }
 }
 
 bool ErrorRecord::observe(const Report& report, Observer by) noexcept {
   if (!report.observe(by)) return false;
-  const std::uint64_t n = observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_relaxed);
+  const std::uint64_t n = observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_release);
   // Those who raise keep the record short: nobody may ever drain it.
   if (n % 32 == 31) sweep();
   return true;
@@ -104,7 +125,7 @@ std::vector<Ref<Report>> ErrorRecord::collect(Observer by, std::int64_t stream) 
       if (list->observer() != Observer::nobody) {
         list->release();
       } else if (enough && wanted && list->observe(by)) {
-        observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_relaxed);
+        observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_release);
         found.push_back(Ref<Report>::adopt(list));
       } else {
         list->next_ = unobserved_.load(std::memory_order_relaxed);
@@ -122,8 +143,9 @@ std::vector<Ref<Report>> ErrorRecord::collect(Observer by, std::int64_t stream) 
 }
 
 ErrorCounts ErrorRecord::counts() const noexcept {
+  // Acquired, so that what was observed is also seen to have struck.
   const auto seen = [this](Observer by) {
-    return observed_[static_cast<int>(by)].load(std::memory_order_relaxed);
+    return observed_[static_cast<int>(by)].load(std::memory_order_acquire);
   };
   ErrorCounts c{};
   c.raised = seen(Observer::raised);

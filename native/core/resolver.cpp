@@ -2,6 +2,7 @@
 #include "nitinol/resolver.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <new>
 
@@ -11,17 +12,6 @@
 namespace nitinol {
 
 namespace {
-
-// When even a report cannot be allocated the failure must not be lost: one that was
-// made at start-up stands in for it.
-Ref<Poison> fallback_poison() {
-  static Poison* poison = [] {
-    auto report = Ref<Report>::adopt(new Report);
-    report->fault.code = Code::out_of_memory;
-    return new Poison(std::move(report));
-  }();
-  return Ref<Poison>::share(poison);
-}
 
 ReportedArray describe(const Node& node) noexcept {
   ReportedArray array;
@@ -34,27 +24,86 @@ ReportedArray describe(const Node& node) noexcept {
   return array;
 }
 
-Ref<Report> make_report(const Submission& submission, Unit& unit) {
-  auto report = Ref<Report>::adopt(new Report);
-  report->fault = unit.fault;
-  report->secondary = unit.secondary;
-  report->phase = unit.phase;
-  report->op = unit.op;
-  report->stream = submission.stream->index;
-  report->unit = static_cast<std::uint32_t>(&unit - submission.units.data());
-  report->instructions =
-      unit.program ? static_cast<std::uint32_t>(unit.program->code.size()) : 1;
-  report->submission = submission.id;
-  report->device = submission.device;
-  report->array_count = static_cast<std::uint8_t>(std::min<std::size_t>(255, unit.outputs.size()));
-  for (int i = 0; i < std::min<int>(report->array_count, Report::max_arrays); ++i) {
-    report->arrays[i] = describe(*unit.outputs[i]);
+void add_arrays(Report& report, std::span<Node* const> outputs) noexcept {
+  for (const Node* output : outputs) {
+    if (report.array_count < Report::max_arrays) {
+      report.arrays[report.array_count] = describe(*output);
+    }
+    if (report.array_count < 255) ++report.array_count;
   }
+}
+
+std::uint32_t instructions(const Unit& unit) noexcept {
+  return unit.program ? static_cast<std::uint32_t>(unit.program->code.size()) : 1;
+}
+
+void fill(Report& report, const Submission& submission, Unit& unit) noexcept {
+  report.fault = unit.fault;
+  report.secondary = unit.secondary;
+  report.phase = unit.phase;
+  report.op = unit.op;
+  report.stream = submission.stream->index;
+  report.unit = static_cast<std::uint32_t>(&unit - submission.units.data());
+  report.instructions = instructions(unit);
+  report.submission = submission.id;
+  report.device = submission.device;
+  add_arrays(report, unit.outputs);
   if (const Params* params = unit.outputs.empty() ? nullptr : unit.outputs[0]->params()) {
-    std::strncpy(report->text, params->text.c_str(), Report::max_text - 1);
+    std::strncpy(report.text, params->text.c_str(), Report::max_text - 1);
   }
-  report->exception = Ref<Keep>::adopt(std::exchange(unit.exception, nullptr));
-  return report;
+  report.exception = Ref<Keep>::adopt(std::exchange(unit.exception, nullptr));
+}
+
+// The poison of a failed unit, its report counted and pushed.
+Ref<Poison> fail(Submission& submission, Unit& unit) noexcept {
+  ErrorRecord& record = submission.device->record;
+  submission.device->health.failed(unit.fault.code);
+  if (unit.secondary != Code::none) record.suppress();
+  Ref<Poison> poison = record.blank();
+  if (!poison) {
+    // Not even the report kept in reserve is left: this failure is told by its code.
+    record.suppress();
+    return record.stand_in();
+  }
+  fill(*poison->roots()[0], submission, unit);
+  record.push(poison->roots()[0]);
+  return poison;
+}
+
+bool ran(const Unit& unit) noexcept {
+  return unit.status == UnitStatus::succeeded || unit.status == UnitStatus::waiting;
+}
+
+// A submission that failed as a whole is one failure, whatever its units thought: those
+// that ran share one report.
+Ref<Poison> fail_whole(Submission& submission) noexcept {
+  const Fault& fault = submission.outcome.fault;
+  Unit* first = nullptr;
+  Unit* failed = nullptr;
+  for (Unit& unit : submission.units) {
+    if (!first && ran(unit)) first = &unit;
+    if (!failed && unit.status == UnitStatus::failed) failed = &unit;
+  }
+  if (!first) {
+    // Nothing is left for it to spoil: it comes second to the failure it followed.
+    if (failed && failed->secondary == Code::none) {
+      failed->secondary = fault.code;
+    } else {
+      submission.device->record.suppress();
+    }
+    return nullptr;
+  }
+  first->fault = fault;
+  first->phase = Phase::completion;
+  Ref<Poison> poison = fail(submission, *first);
+  Report& report = *poison->roots()[0];
+  if (report.submission != submission.id) return poison;  // a stand-in
+  for (Unit& unit : submission.units) {
+    if (&unit == first || !ran(unit)) continue;
+    report.instructions += instructions(unit);
+    add_arrays(report, unit.outputs);
+  }
+  return poison;
 }
 
 }  // namespace
@@ -71,64 +120,99 @@ bool Submission::complete(const Fault& fault) noexcept {
   return true;
 }
 
-void Resolver::settle(Submission& submission, Node*& dead) noexcept {
-  const Fault whole = submission.outcome.fault;
-  for (Unit& unit : submission.units) {
-    Ref<Poison> poison;
-    if (whole.code != Code::none && unit.status != UnitStatus::void_ &&
-        unit.status != UnitStatus::failed) {
-      // The submission failed as a whole, whatever its units thought.
-      unit.status = UnitStatus::failed;
-      unit.fault = whole;
-    }
-    try {
-      if (unit.status == UnitStatus::failed) {
-        Ref<Report> report = make_report(submission, unit);
-        submission.device->health.failed(unit.fault.code);
-        submission.device->record.push(report);
-        if (unit.secondary != Code::none) submission.device->record.suppress();
-        poison = Ref<Poison>::adopt(new Poison(std::move(report)));
-      } else if (unit.status == UnitStatus::void_) {
-        for (Node* input : unit.inputs) poison = Poison::merge(poison, input->storage()->poison_);
+// Through the nodes that lived in registers, to the arrays the unit read: a unit of
+// several outputs may have read more than this one of them depends on.
+Ref<Poison> Resolver::inherited(Node* output) noexcept {
+  // Marks that no walk of the planner uses; under the graph lock.
+  static std::uint64_t visit = std::uint64_t{1} << 63;
+  ++visit;
+  Ref<Poison> poison;
+  std::array<Node*, 3 * max_instructions> stack;
+  std::size_t size = 0;
+  Node* node = output;
+  for (;;) {
+    for (Node* input : node->inputs()) {
+      Node* base = input->storage();
+      const State state = base->state_.load(std::memory_order_relaxed);
+      if (state == State::poisoned) {
+        try {
+          poison = Poison::merge(poison, base->poison_);
+        } catch (const std::bad_alloc&) {
+          // The roots found so far have to do: there is one at least.
+        }
+      } else if (state == State::lazy && base->mark_ != visit && size < stack.size()) {
+        base->mark_ = visit;
+        stack[size++] = base;
       }
-    } catch (const std::bad_alloc&) {
-      if (!poison) poison = fallback_poison();
+    }
+    if (size == 0) return poison;
+    node = stack[--size];
+  }
+}
+
+void Resolver::publish(Node* output, const Ref<Poison>& poison, Node*& dead) noexcept {
+  if (poison) {
+    output->buffer_ = nullptr;
+    output->poison_ = poison;
+    output->submission_ = nullptr;
+    output->state_.store(State::poisoned, std::memory_order_release);
+  } else if (output->buffer_) {
+    output->submission_ = nullptr;
+    output->state_.store(State::ready, std::memory_order_release);
+    output->drop_inputs(dead);
+  }
+}
+
+void Resolver::settle(Submission& submission, Node*& dead) noexcept {
+  const bool failed = submission.outcome.fault.code != Code::none;
+  const Ref<Poison> whole = failed ? fail_whole(submission) : nullptr;
+  bool clean = !failed;
+  for (Unit& unit : submission.units) {
+    clean = clean && unit.status == UnitStatus::succeeded;
+    if (unit.status == UnitStatus::waiting && !failed) {
+      // Completed without having been run: a device's mistake must not pass as a value.
+      unit.status = UnitStatus::failed;
+      unit.fault.code = Code::internal;
+    }
+    Ref<Poison> poison;
+    if (unit.status == UnitStatus::failed) {
+      poison = fail(submission, unit);
+    } else if (ran(unit)) {
+      poison = whole;
     }
     for (Node* output : unit.outputs) {
-      if (poison) {
-        output->buffer_ = nullptr;
-        output->poison_ = poison;
-        output->submission_ = nullptr;
-        output->state_.store(State::poisoned, std::memory_order_release);
-      } else if (output->buffer_) {
-        output->submission_ = nullptr;
-        output->state_.store(State::ready, std::memory_order_release);
-        output->drop_inputs(dead);
-      } else {
-        // A transient that was consumed, or skipped work: nobody can read it now, and
-        // whoever recomputes its readers recomputes it too.
-        output->submission_ = nullptr;
-        output->doomed_ = false;
-        output->wanted_.store(false, std::memory_order_relaxed);
-        output->state_.store(State::lazy, std::memory_order_release);
-      }
+      publish(output, unit.status == UnitStatus::void_ ? inherited(output) : poison, dead);
     }
+    for (Node* output : unit.voided) publish(output, inherited(output), dead);
   }
   // The submission's own references, after every unit was looked at.
+  const auto give_up = [&](Node* output) {
+    if (output->state_.load(std::memory_order_relaxed) == State::scheduled) {
+      // A transient that was consumed, or skipped work: nobody can read it now, and
+      // whoever recomputes its readers recomputes it too.
+      output->submission_ = nullptr;
+      output->doomed_ = false;
+      output->consumed_ = false;
+      output->wanted_.store(false, std::memory_order_relaxed);
+      output->state_.store(State::lazy, std::memory_order_release);
+    }
+    if (output->release_is_last()) {
+      output->link_ = dead;
+      dead = output;
+    }
+  };
   for (Unit& unit : submission.units) {
     if (unit.exception) std::exchange(unit.exception, nullptr)->release();
-    for (Node* output : unit.outputs) {
-      if (output->release_is_last()) {
-        output->link_ = dead;
-        dead = output;
-      }
-    }
+    for (Node* output : unit.outputs) give_up(output);
+    for (Node* output : unit.voided) give_up(output);
   }
   submission.device->units.fetch_add(submission.units.size(), std::memory_order_relaxed);
   submission.device->submissions.fetch_add(1, std::memory_order_relaxed);
-  const bool clean = std::all_of(submission.units.begin(), submission.units.end(),
-                                 [](const Unit& u) { return u.status == UnitStatus::succeeded; });
-  if (clean) submission.device->health.succeeded();
+  if (clean) {
+    submission.device->health.succeeded();
+  } else {
+    submission.device->record.keep_reserve();
+  }
   submission.units = {};
 }
 

@@ -2,6 +2,7 @@
 #include "nitinol/runner.h"
 
 #include <algorithm>
+#include <array>
 
 #include "nitinol/device.h"
 
@@ -13,7 +14,8 @@ void Runner::skip_unwanted(Submission& submission) noexcept {
     for (std::size_t i = 0; i < unit->outputs.size(); ++i) {
       const Node* output = unit->outputs[i];
       // One reference is the submission's own, `edges` are its planned readers'.
-      wanted = wanted || output->wanted_.load(std::memory_order_relaxed) || output->references() > 1 + unit->edges[i];
+      wanted = wanted || output->wanted_.load(std::memory_order_relaxed) ||
+               output->references() > 1 + unit->edges[i];
     }
     if (!wanted) {
       unit->status = UnitStatus::skipped;
@@ -25,17 +27,20 @@ void Runner::skip_unwanted(Submission& submission) noexcept {
   }
 }
 
+bool Runner::spoilt(const Node* input) noexcept {
+  const Node* storage = input->storage();
+  return storage->doomed_ || storage->state() == State::poisoned;
+}
+
 bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
   if (unit.status == UnitStatus::skipped) {
     release(unit);
     return false;
   }
-  for (Node* input : unit.inputs) {
-    const Node* storage = input->storage();
-    if (storage->doomed_ || storage->state() == State::poisoned) {
-      doom(unit, UnitStatus::void_);
-      return false;
-    }
+  const bool healthy = std::none_of(unit.inputs.begin(), unit.inputs.end(), &Runner::spoilt);
+  if (!healthy && !narrow(unit)) {
+    doom(unit, UnitStatus::void_);
+    return false;
   }
   if (device.injector.active()) {
     Phase phase = Phase::completion;
@@ -62,6 +67,66 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
       return false;
     }
   }
+  return true;
+}
+
+bool Runner::narrow(Unit& unit) noexcept {
+  if (!unit.program || unit.outputs.size() == 1) return false;
+  // Both lie in the submission's arena, which is this thread's while the unit starts.
+  auto& program = const_cast<Program&>(*unit.program);
+  const std::span<Instruction> code(const_cast<Instruction*>(program.code.data()),
+                                    program.code.size());
+  const std::size_t slots = program.inputs + program.outputs + program.registers.size();
+  std::array<bool, 4 * max_instructions> lost{};  // by slot, after the instructions so far
+  std::array<std::uint16_t, 4 * max_instructions> moved;
+  for (std::size_t i = 0; i < unit.inputs.size(); ++i) lost[i] = spoilt(unit.inputs[i]);
+  std::size_t kept = 0;
+  for (const Instruction& step : code) {
+    bool any = false;
+    for (int k = 0; k < step.arity; ++k) any = any || lost[step.source[k]];
+    lost[step.target] = any;
+    if (!any) code[kept++] = step;
+  }
+
+  std::uint16_t next = 0;
+  std::size_t inputs = 0;
+  for (std::size_t i = 0; i < unit.inputs.size(); ++i) {
+    moved[i] = next;
+    if (lost[i]) continue;
+    unit.inputs[inputs++] = unit.inputs[i];
+    ++next;
+  }
+  std::array<Node*, max_instructions> voided;
+  std::size_t healthy = 0;
+  std::size_t gone = 0;
+  for (std::size_t i = 0; i < unit.outputs.size(); ++i) {
+    const std::size_t slot = program.inputs + i;
+    moved[slot] = next;
+    if (lost[slot]) {
+      voided[gone++] = unit.outputs[i];
+    } else {
+      unit.outputs[healthy++] = unit.outputs[i];
+      ++next;
+    }
+  }
+  std::copy_n(voided.begin(), gone, unit.outputs.begin() + healthy);
+  if (healthy == 0) return false;
+  for (std::size_t slot = program.inputs + program.outputs; slot < slots; ++slot) {
+    moved[slot] = next++;
+  }
+  for (Instruction& step : code.first(kept)) {
+    step.target = moved[step.target];
+    for (int k = 0; k < step.arity; ++k) step.source[k] = moved[step.source[k]];
+  }
+  program.code = code.first(kept);
+  program.inputs = static_cast<std::uint16_t>(inputs);
+  program.outputs = static_cast<std::uint16_t>(healthy);
+  unit.op = code[kept - 1].op;
+  unit.fused = kept > 1;
+  unit.inputs = unit.inputs.first(inputs);
+  unit.voided = unit.outputs.subspan(healthy);
+  unit.outputs = unit.outputs.first(healthy);
+  for (Node* output : unit.voided) output->doomed_ = true;
   return true;
 }
 

@@ -108,6 +108,15 @@ class ErrorRecord {
   // Everything completed so far, oldest first.
   Submission* take_completed() noexcept;
 
+  // A poison whose one report is still blank, for a new failure. Without memory it is
+  // the one that was kept in reserve, and null when that is in use already. Under the
+  // graph lock, as the two below.
+  Ref<Poison> blank() noexcept;
+  // What stands in for a failure that could not even be reported.
+  Ref<Poison> stand_in() const noexcept { return spent_; }
+  // False without memory; the next call tries again.
+  bool keep_reserve() noexcept;
+
   // Before the failed slots are published.
   void push(Ref<Report> report) noexcept;
   // Marks as observed by `by`; counts it, and forgets it here now and then.
@@ -133,6 +142,8 @@ class ErrorRecord {
   std::atomic<std::uint64_t> suppressed_{0};
   std::atomic<std::uint64_t> observed_[5] = {};
   std::atomic<std::uint64_t> by_code_[static_cast<int>(Code::count_)] = {};
+  Ref<Poison> reserve_;
+  Ref<Poison> spent_;   // the reserve that was used last
   std::mutex readers_;  // one reader at a time takes the list and puts back the rest
 };
 

@@ -15,7 +15,11 @@ class Resolver {
 
  private:
   friend class Planner;
+  // Reports, poison and values; `dead` collects the nodes that nothing refers to then.
   static void settle(Submission& submission, Node*& dead) noexcept;
+  static void publish(Node* output, const Ref<Poison>& poison, Node*& dead) noexcept;
+  // The poison of an output that was not computed: of what it depends on, no more.
+  static Ref<Poison> inherited(Node* output) noexcept;
   // Unlinks it, and counts down those that wait for it.
   static void retire(Submission& submission) noexcept;
   // Commits what is ready at the head of the stream's queue.

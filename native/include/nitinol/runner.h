@@ -23,6 +23,10 @@ class Runner {
   static void conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept;
 
  private:
+  static bool spoilt(const Node* input) noexcept;
+  // Cuts a fused unit down to the outputs that depend on no failure. False when there
+  // are none.
+  static bool narrow(Unit& unit) noexcept;
   static void doom(Unit& unit, UnitStatus status) noexcept;
   static void release(Unit& unit) noexcept;
   static void find_donor(Unit& unit) noexcept;

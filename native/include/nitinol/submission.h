@@ -34,6 +34,7 @@ struct Unit {
   const Program* program = nullptr;  // null: a kernel
   std::span<Node*> inputs;           // distinct, kept alive by the outputs
   std::span<Node*> outputs;          // owned until resolved
+  std::span<Node*> voided;           // likewise: they inherit a failure, the outputs don't
   std::span<Node*> releases;         // transients nobody reads after this unit
   std::span<std::uint32_t> edges;    // of each output: how many inputs of planned nodes it is
   Node* donor = nullptr;             // whose storage the output takes over
