@@ -27,8 +27,8 @@ void HostQueue::call(HostCall& call) noexcept {
 
 HostCall* HostQueue::take(std::int64_t nanoseconds) noexcept {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, std::chrono::nanoseconds(nanoseconds),
-                    [this] { return first_ != nullptr || poked_ || closed_; });
+  changed_.wait_until(lock, deadline_after(nanoseconds),
+                      [this] { return first_ != nullptr || poked_ || closed_; });
   poked_ = false;
   HostCall* call = first_;
   if (call) {

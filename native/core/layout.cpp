@@ -15,29 +15,33 @@ void Layout::reserve(int ndim) {
   ndim_ = static_cast<std::uint8_t>(ndim);
 }
 
+namespace {
+
+// The extents of an empty array may have a product that no integer holds; what they are
+// multiplied to is never used then, but must not overflow.
+std::int64_t wrapping_multiply(std::int64_t a, std::int64_t b) noexcept {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
+}
+
+}  // namespace
+
 void Layout::finish() noexcept {
   size_ = 1;
-  for (int i = 0; i < ndim_; ++i) size_ *= data_[i];
   contiguous_ = true;
-  std::int64_t expected = 1;
   for (int i = ndim_ - 1; i >= 0; --i) {
-    if (data_[i] != 1 && stride(i) != expected) contiguous_ = false;
-    expected *= data_[i];
+    if (data_[i] != 1 && stride(i) != size_) contiguous_ = false;
+    size_ = wrapping_multiply(size_, data_[i]);
   }
   if (size_ == 0) contiguous_ = true;
 }
 
 Layout::Layout(std::span<const std::int64_t> shape) {
-  if (shape.size() <= 4) {
-    ndim_ = static_cast<std::uint8_t>(shape.size());
-  } else {
-    reserve(static_cast<int>(shape.size()));
-  }
+  reserve(static_cast<int>(shape.size()));
   std::int64_t step = 1;
   for (int i = ndim_ - 1; i >= 0; --i) {
     data_[i] = shape[i];
     data_[ndim_ + i] = step;
-    step *= shape[i];
+    step = wrapping_multiply(step, shape[i]);
   }
   size_ = step;
 }

@@ -36,7 +36,7 @@ bool Evaluation::done() const noexcept {
 }
 
 bool Evaluation::wait(std::int64_t nanoseconds) noexcept {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(nanoseconds);
+  const Deadline deadline = deadline_after(nanoseconds);
   for (const auto& submission : waits_) {
     if (submission->done.is_set()) continue;
     const auto left = deadline - std::chrono::steady_clock::now();

@@ -79,7 +79,7 @@ bool Signal::wait(std::int64_t nanoseconds) noexcept {
     __builtin_ia32_pause();
 #endif
   }
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(nanoseconds);
+  const Deadline deadline = deadline_after(nanoseconds);
   for (;;) {
     std::uint32_t word = word_.load(std::memory_order_acquire);
     if (word & set_bit) return true;

@@ -2,9 +2,19 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 namespace nitinol {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+// `nanoseconds` from now, or a century where that is sooner: sums must not overflow.
+inline Deadline deadline_after(std::int64_t nanoseconds) noexcept {
+  constexpr std::int64_t century = std::int64_t{100} * 366 * 24 * 3600 * 1000000000;
+  return std::chrono::steady_clock::now() +
+         std::chrono::nanoseconds(nanoseconds < century ? nanoseconds : century);
+}
 
 // A futex where the system has one: a condition variable would need a lock in the
 // completion handler, and would not end early when a Unix signal arrives.
