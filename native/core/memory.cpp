@@ -95,15 +95,17 @@ void Allocator::deallocate(void* block, std::size_t bytes) noexcept {
 
 void Allocator::admit(std::size_t bytes) noexcept {
   std::unique_lock lock(mutex_);
-  for (;;) {
-    const bool fits = bytes <= limit_ && in_use_ + reserved_ <= limit_ - bytes;
-    if (fits || admitted_ == 0) {
-      ++admitted_;
-      reserved_ += bytes;
-      return;
-    }
-    left_.wait(lock);
-  }
+  const std::uint64_t ticket = tickets_++;
+  left_.wait(lock, [&] {
+    if (ticket != turn_) return false;
+    // Compared without sums: a planned peak may be as large as a size can be.
+    const std::size_t held = in_use_ + std::min(reserved_, ~in_use_);
+    return admitted_ == 0 || (bytes <= limit_ && held <= limit_ - bytes);
+  });
+  ++turn_;
+  ++admitted_;
+  reserved_ += bytes;
+  if (turn_ != tickets_) left_.notify_all();  // the next may fit as well
 }
 
 void Allocator::leave(std::size_t bytes) noexcept {

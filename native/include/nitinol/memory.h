@@ -26,8 +26,9 @@ class Allocator {
   void deallocate(void* block, std::size_t bytes) noexcept;
 
   // Before a submission is launched, its planned peak is reserved whole: while other
-  // admitted work may give memory back, admit waits for it. When nothing is left to
-  // wait for it returns all the same, and the units meet the limit one by one.
+  // admitted work may give memory back, admit waits for it, in the order of arrival, so
+  // that small work never keeps large work out. When nothing is left to wait for it
+  // returns all the same, and the units meet the limit one by one.
   void admit(std::size_t bytes) noexcept;
   void leave(std::size_t bytes) noexcept;
 
@@ -53,6 +54,8 @@ class Allocator {
   std::size_t peak_ = 0;
   std::size_t reserved_ = 0;  // by admitted submissions
   int admitted_ = 0;
+  std::uint64_t tickets_ = 0;  // handed out to those who asked to be admitted
+  std::uint64_t turn_ = 0;     // the first that has not been let in
 };
 
 // 0.8 of the smaller of RAM and the control group's limit.
