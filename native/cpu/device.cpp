@@ -1,6 +1,9 @@
 // Running submissions: the threads that serve streams, and the launch of one unit.
 #include "device.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include <algorithm>
 #include <array>
 #include <stdexcept>
@@ -86,12 +89,19 @@ CpuDevice& CpuDevice::shared() {
 }
 
 bool CpuDevice::start_thread() noexcept {
+  // Signals belong to the application's threads: one that took SIGINT here would leave
+  // the interpreter's wait uninterrupted.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool started = true;
   try {
     std::thread([this] { serve(); }).detach();
-    return true;
   } catch (...) {
-    return false;
+    started = false;
   }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return started;
 }
 
 void CpuDevice::commit(Submission* submission) noexcept {

@@ -66,7 +66,7 @@ class FaultSlot {
              std::int64_t a2 = 0, std::int32_t native = 0) noexcept {
     while (lock_.test_and_set(std::memory_order_acquire)) {
     }
-    if (position < position_) {
+    if (position < position_ || fault_.code == Code::none) {
       position_ = position;
       fault_ = Fault{code, false, native, 0, {a0, a1, a2, 0}};
       failed_.store(true, std::memory_order_relaxed);
