@@ -568,7 +568,7 @@ cdef class Array:
         return unary(<Op> NEGATIVE, self)
 
     def __pos__(self):
-        return self
+        return chapter("elementwise").positive(self)
 
     def __abs__(self):
         return chapter("elementwise").abs(self)
@@ -698,13 +698,15 @@ cdef class Array:
     def __reduce__(self):
         return chapter("_interop").restore, (chapter("_interop").to_numpy(self).copy(),)
 
+    # Another handle: ``y[i] = v`` rebinds the copy alone.
+
     def __copy__(self):
         ready(self)
-        return self
+        return view(self, *layout(self))
 
     def __deepcopy__(self, memo):
         ready(self)
-        return self
+        return view(self, *layout(self))
 
     # The standard's own.
 

@@ -58,7 +58,7 @@ _get_pointer.restype = ctypes.c_void_p
 _get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 # NumPy orders complex numbers by their parts; mathematics, and this library, don't.
-_ORDERED = frozenset("less less_equal greater greater_equal maximum minimum".split())
+_ORDERED = {"less", "less_equal", "greater", "greater_equal", "maximum", "minimum"}
 
 # The loops point into them.
 _capsules: list[object] = []

@@ -7,6 +7,7 @@ spoilt raises a fresh exception made from that one report.
 import dataclasses
 import errno
 import os
+from typing import Any
 
 import numpy
 
@@ -213,7 +214,8 @@ class DeviceErrorGroup(DeviceError, ExceptionGroup):
     @property
     def reports(self) -> tuple[ErrorReport, ...]:
         """The reports of all members."""
-        return tuple(report for error in self.exceptions for report in error.reports)
+        members: tuple[Any, ...] = self.exceptions
+        return tuple(report for error in members for report in error.reports)
 
     def derive(self, excs):
         """Return a group of some of the members, as ``except*`` asks for."""

@@ -17,6 +17,7 @@ from nitinol._arguments import (
     broadcast_shape,
     broadcast_view,
     cast,
+    fresh,
     permuted,
     promoted,
     reshaped,
@@ -224,14 +225,15 @@ def matrix_power(x: Array, n: int, /) -> Array:
     if power < 0:
         x = inv(x)
         power = -power
-    result = None
-    while True:
-        if power & 1:
-            result = x if result is None else multiply(result, x)
-        power >>= 1
-        if not power:
-            return result
+    while not power & 1:
         x = multiply(x, x)
+        power >>= 1
+    result = fresh(x)
+    while power := power >> 1:
+        x = multiply(x, x)
+        if power & 1:
+            result = multiply(result, x)
+    return result
 
 
 def diagonal(x: Array, /, *, offset: int = 0) -> Array:
@@ -334,7 +336,7 @@ def vector_norm(
     if isinstance(ord, str):
         raise TypeError(f"vector_norm was given ord={ord!r}; expected a number.")
     size = elementwise("abs", x)
-    options = {"axis": axes, "keepdims": keepdims}
+    options: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
     if ord == math.inf:
         return max(size, **options)
     if ord == -math.inf:

@@ -1,5 +1,7 @@
 """Indexing has NumPy's meaning, updates are functional, and bad indices raise."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -236,6 +238,15 @@ def test_an_update_rebinds_the_name():
     x[0] += 1
     assert x.tolist() == [1, 5, 0, 0]
     assert z.tolist() == [0, 5, 0, 0]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: +x, lambda x: x.copy()])
+def test_an_update_of_a_copy_leaves_the_array_alone(copied):
+    x = nt.arange(3)
+    y = copied(x)
+    y[0] = 7
+    assert x.tolist() == [0, 1, 2]
+    assert y.tolist() == [7, 1, 2]
 
 
 def test_many_updates_of_one_array():
