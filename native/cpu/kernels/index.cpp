@@ -17,6 +17,19 @@ std::int64_t widen(T value) noexcept {
   }
 }
 
+// Adds the offsets of the indices; false: some were outside and counted as 0.
+NITINOL_CLONES bool add_offsets(const std::int64_t* values, std::int64_t n, std::int64_t size,
+                                std::int64_t stride, std::int64_t* offsets) noexcept {
+  std::int64_t bad = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t v = values[i] < 0 ? values[i] + size : values[i];
+    const bool outside = static_cast<std::uint64_t>(v) >= static_cast<std::uint64_t>(size);
+    bad |= outside ? 1 : 0;
+    offsets[i] += (outside ? 0 : v) * stride;
+  }
+  return bad == 0;
+}
+
 template <class T>
 void load_line(const char* data, std::int64_t stride, std::int64_t count,
                std::int64_t* values) noexcept {
@@ -69,23 +82,21 @@ bool IndexTuple::nothing_to_index() const noexcept {
 
 void IndexTuple::resolve(FaultSlot& fault, std::int64_t first, std::int64_t count,
                          std::int64_t* offsets) const noexcept {
-  std::int64_t values[index_block];
+  std::int64_t block[index_block];
   for (std::size_t k = 0; k < arrays.size(); ++k) {
+    const View& array = arrays[k];
     const int d = axis + static_cast<int>(k);
     const std::int64_t size = layout->shape(d);
-    const std::int64_t stride = strides[d];
+    const bool readable = array.dtype == DType::int64 && array.layout->contiguous();
     for (std::int64_t done = 0; done < count; done += index_block) {
       const std::int64_t n = std::min(index_block, count - done);
-      load_integers(arrays[k], first + done, n, values);
-      std::int64_t* out = offsets + done;
-      bool bad = false;
-      for (std::int64_t i = 0; i < n; ++i) {
-        const std::int64_t v = values[i] < 0 ? values[i] + size : values[i];
-        const bool outside = static_cast<std::uint64_t>(v) >= static_cast<std::uint64_t>(size);
-        bad |= outside;
-        out[i] = (k == 0 ? 0 : out[i]) + (outside ? 0 : v) * stride;
+      const std::int64_t* values = array.as<std::int64_t>() + first + done;
+      if (!readable) {
+        load_integers(array, first + done, n, block);
+        values = block;
       }
-      if (!bad) continue;
+      if (k == 0) std::fill_n(offsets + done, n, 0);
+      if (add_offsets(values, n, size, strides[d], offsets + done)) continue;
       for (std::int64_t i = 0; i < n; ++i) {
         if (values[i] >= size || values[i] < -size) {
           fault.raise(first + done + i, Code::index_out_of_range, values[i], d, size);

@@ -14,7 +14,10 @@ template <std::size_t bytes>
 void copy_rows_of(char* dst, const char* x, const std::int64_t* offsets, std::int64_t n,
                   std::size_t) noexcept {
   for (std::int64_t i = 0; i < n; ++i) {
-    if (i + prefetch_distance < n) __builtin_prefetch(x + offsets[i + prefetch_distance]);
+    // Single elements are dense enough for the processor to run ahead by itself.
+    if (bytes > 16 && i + prefetch_distance < n) {
+      __builtin_prefetch(x + offsets[i + prefetch_distance]);
+    }
     std::memcpy(dst + i * static_cast<std::int64_t>(bytes), x + offsets[i], bytes);
   }
 }

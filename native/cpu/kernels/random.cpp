@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "cpu/kernels/random_philox.h"
 
@@ -37,45 +38,47 @@ void fill(const Launch& launch, Block block) noexcept {
                });
 }
 
-NITINOL_INLINE std::uint64_t word64(const std::uint32_t* words, int i) noexcept {
-  return std::uint64_t{words[2 * i + 1]} << 32 | words[2 * i];
-}
+constexpr int pairs = philox_words / 2;  // of 32-bit words
 
 // The multiple of 2^-24 or 2^-53 in [0, 1) that the leading bits name.
-NITINOL_INLINE double unit_float(std::uint32_t bits) noexcept {
-  return static_cast<double>(bits >> 8) * 0x1p-24;
+NITINOL_INLINE float unit_float(std::uint32_t bits) noexcept {
+  return static_cast<float>(static_cast<std::int32_t>(bits >> 8)) * 0x1p-24f;
 }
 NITINOL_INLINE double unit_double(std::uint64_t bits) noexcept {
   return static_cast<double>(static_cast<std::int64_t>(bits >> 11)) * 0x1p-53;
 }
 
+// [low, high): `below` is the largest number under high. Rounding may reach either end.
+template <class T>
 struct Interval {
-  double low, high, width;
+  T low, high, below;
+  Interval(double first, double last) noexcept
+      : low(static_cast<T>(first)),
+        high(static_cast<T>(last)),
+        below(low < high ? std::nextafter(high, low) : low) {}
+  NITINOL_INLINE T at(T u) const noexcept {
+    T v = low * (1 - u) + high * u;  // high - low could overflow
+    v = v < low ? low : v;
+    return v < below ? v : below;
+  }
 };
 
 NITINOL_CLONES void uniform_floats(const PhiloxKey& key, std::uint64_t offset,
-                                   std::uint64_t counter, const Interval& interval, float below,
+                                   std::uint64_t counter, const Interval<float>& interval,
                                    float* out) noexcept {
-  std::uint32_t words[philox_words];
+  std::uint64_t words[pairs];
   philox_block(key, offset, counter, words);
-  for (int i = 0; i < philox_words; ++i) {
-    const auto v = static_cast<float>(interval.low + unit_float(words[i]) * interval.width);
-    out[i] = v < below ? v : below;  // rounding may reach the open end
-  }
+  std::uint32_t bits[philox_words];
+  std::memcpy(bits, words, sizeof bits);
+  for (int i = 0; i < philox_words; ++i) out[i] = interval.at(unit_float(bits[i]));
 }
 
 NITINOL_CLONES void uniform_doubles(const PhiloxKey& key, std::uint64_t offset,
-                                    std::uint64_t counter, const Interval& interval, double below,
+                                    std::uint64_t counter, const Interval<double>& interval,
                                     double* out) noexcept {
-  std::uint32_t words[philox_words];
+  std::uint64_t words[pairs];
   philox_block(key, offset, counter, words);
-  for (int i = 0; i < philox_words / 2; ++i) {
-    const double u = unit_double(word64(words, i));
-    const double v = interval.low * (1 - u) + interval.high * u;  // the width may overflow
-    const double w = interval.low + u * interval.width;
-    const double value = std::isfinite(interval.width) ? w : v;
-    out[i] = value < below ? value : below;
-  }
+  for (int i = 0; i < pairs; ++i) out[i] = interval.at(unit_double(words[i]));
 }
 
 // log(x) of x in (0, 1], by the series of atanh around the nearest power of two.
@@ -149,13 +152,13 @@ NITINOL_INLINE void normals(const double* radius, const double* turns, int pairs
 NITINOL_CLONES void normal_floats(const PhiloxKey& key, std::uint64_t offset,
                                   std::uint64_t counter, double mean, double deviation,
                                   float* out) noexcept {
-  constexpr int pairs = philox_words / 2;
-  std::uint32_t words[philox_words];
+  std::uint64_t words[pairs];
   philox_block(key, offset, counter, words);
   double radius[pairs], turns[pairs];
   for (int i = 0; i < pairs; ++i) {
-    radius[i] = (static_cast<double>(words[2 * i]) + 1) * 0x1p-32;  // (0, 1]
-    turns[i] = static_cast<double>(words[2 * i + 1]) * 0x1p-32;
+    radius[i] = static_cast<double>(static_cast<std::int64_t>((words[i] & 0xffffffffu) + 1)) *
+                0x1p-32;  // (0, 1]
+    turns[i] = static_cast<double>(static_cast<std::int64_t>(words[i] >> 32)) * 0x1p-32;
   }
   normals(radius, turns, pairs, mean, deviation, out);
 }
@@ -163,27 +166,26 @@ NITINOL_CLONES void normal_floats(const PhiloxKey& key, std::uint64_t offset,
 NITINOL_CLONES void normal_doubles(const PhiloxKey& key, std::uint64_t offset,
                                    std::uint64_t counter, double mean, double deviation,
                                    double* out) noexcept {
-  constexpr int pairs = philox_words / 4;
-  std::uint32_t words[philox_words];
+  std::uint64_t words[pairs];
   philox_block(key, offset, counter, words);
-  double radius[pairs], turns[pairs];
-  for (int i = 0; i < pairs; ++i) {
-    radius[i] = unit_double(word64(words, 2 * i)) + 0x1p-53;  // (0, 1]
-    turns[i] = unit_double(word64(words, 2 * i + 1));
+  double radius[pairs / 2], turns[pairs / 2];
+  for (int i = 0; i < pairs / 2; ++i) {
+    radius[i] = unit_double(words[2 * i]) + 0x1p-53;  // (0, 1]
+    turns[i] = unit_double(words[2 * i + 1]);
   }
-  normals(radius, turns, pairs, mean, deviation, out);
-}
-
-NITINOL_CLONES void bits32(const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
-                           std::uint32_t* out) noexcept {
-  philox_block(key, offset, counter, out);
+  normals(radius, turns, pairs / 2, mean, deviation, out);
 }
 
 NITINOL_CLONES void bits64(const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
                            std::uint64_t* out) noexcept {
-  std::uint32_t words[philox_words];
-  philox_block(key, offset, counter, words);
-  for (int i = 0; i < philox_words / 2; ++i) out[i] = word64(words, i);
+  philox_block(key, offset, counter, out);
+}
+
+void bits32(const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
+            std::uint32_t* out) noexcept {
+  std::uint64_t words[pairs];
+  bits64(key, offset, counter, words);
+  std::memcpy(out, words, sizeof words);
 }
 
 // The high half of a 64 by 64 bit product.
@@ -206,19 +208,14 @@ void random_bits(const Launch& launch) noexcept {
 void random_uniform(const Launch& launch) noexcept {
   const double low = launch.params.floats[0], high = launch.params.floats[1];
   if (launch.output.dtype == DType::float32) {
-    const auto first = static_cast<float>(low), last = static_cast<float>(high);
-    const Interval interval{first, last, static_cast<double>(last) - static_cast<double>(first)};
-    const float below = first < last ? std::nextafter(last, first) : first;
+    const Interval<float> interval(low, high);
     fill<float, 1>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
-                               float* out) {
-      uniform_floats(key, offset, counter, interval, below, out);
-    });
+                               float* out) { uniform_floats(key, offset, counter, interval, out); });
   } else if (launch.output.dtype == DType::float64) {
-    const Interval interval{low, high, high - low};
-    const double below = low < high ? std::nextafter(high, low) : low;
-    fill<double, 2>(launch, [&](const PhiloxKey& key, std::uint64_t offset,
-                                std::uint64_t counter, double* out) {
-      uniform_doubles(key, offset, counter, interval, below, out);
+    const Interval<double> interval(low, high);
+    fill<double, 2>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
+                                double* out) {
+      uniform_doubles(key, offset, counter, interval, out);
     });
   } else {
     refuse(launch);
@@ -256,18 +253,18 @@ void random_integers(const Launch& launch) noexcept {
     if (range < std::uint64_t{1} << 32) {
       fill<T, 2>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
                              T* out) {
-        std::uint64_t bits[philox_words / 2];
+        std::uint64_t bits[pairs];
         bits64(key, offset, counter, bits);
-        for (int i = 0; i < philox_words / 2; ++i) {
+        for (int i = 0; i < pairs; ++i) {
           out[i] = static_cast<T>(low + multiply_high(bits[i], range));
         }
       });
     } else {
       fill<T, 4>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
                              T* out) {
-        std::uint64_t bits[philox_words / 2];
+        std::uint64_t bits[pairs];
         bits64(key, offset, counter, bits);
-        for (int i = 0; i < philox_words / 4; ++i) {
+        for (int i = 0; i < pairs / 2; ++i) {
           const unsigned __int128 upper =
               static_cast<unsigned __int128>(bits[2 * i + 1]) * range +
               multiply_high(bits[2 * i], range);

@@ -14,42 +14,44 @@ struct PhiloxKey {
       : word{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)} {}
 };
 
-// `width` counters at once, in the form of four rows that hold one word of each.
-template <int width>
-NITINOL_INLINE void philox(const PhiloxKey& key, std::uint32_t (&x)[4][width]) noexcept {
+inline constexpr int philox_width = 16;  // counters at once
+inline constexpr int philox_words = 4 * philox_width;
+
+// Lanes of 64 bits that hold 32: a product then needs no widening.
+using PhiloxLanes = std::uint64_t __attribute__((vector_size(philox_width * 8)));
+
+NITINOL_INLINE void philox(const PhiloxKey& key, PhiloxLanes& a, PhiloxLanes& b, PhiloxLanes& c,
+                           PhiloxLanes& d) noexcept {
+  constexpr std::uint64_t low = 0xffffffffu;
   std::uint32_t k0 = key.word[0], k1 = key.word[1];
   for (int round = 0; round < 10; ++round) {
-    for (int i = 0; i < width; ++i) {
-      const std::uint64_t a = std::uint64_t{0xD2511F53u} * x[0][i];
-      const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * x[2][i];
-      x[0][i] = static_cast<std::uint32_t>(b >> 32) ^ x[1][i] ^ k0;
-      x[1][i] = static_cast<std::uint32_t>(b);
-      x[2][i] = static_cast<std::uint32_t>(a >> 32) ^ x[3][i] ^ k1;
-      x[3][i] = static_cast<std::uint32_t>(a);
-    }
+    const PhiloxLanes p = (a & low) * std::uint64_t{0xD2511F53u};
+    const PhiloxLanes q = (c & low) * std::uint64_t{0xCD9E8D57u};
+    a = (q >> 32) ^ b ^ std::uint64_t{k0};
+    b = q & low;
+    c = (p >> 32) ^ d ^ std::uint64_t{k1};
+    d = p & low;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
 }
 
-inline constexpr int philox_width = 16;
-inline constexpr int philox_words = 4 * philox_width;
-
-// Random words 4 * first .. of the stream: the counter is (index of the four words,
-// offset of the stream).
+// philox_words random words from word 4 * first of the stream on: the counter is (index
+// of the four words, offset of the stream). Two words are one integer, the first low.
 NITINOL_INLINE void philox_block(const PhiloxKey& key, std::uint64_t offset, std::uint64_t first,
-                                 std::uint32_t* words) noexcept {
-  std::uint32_t x[4][philox_width];
+                                 std::uint64_t* words) noexcept {
+  PhiloxLanes index;
+  for (int i = 0; i < philox_width; ++i) index[i] = first + static_cast<std::uint64_t>(i);
+  PhiloxLanes a = index & std::uint64_t{0xffffffffu};
+  PhiloxLanes b = index >> 32;
+  PhiloxLanes c = PhiloxLanes{} + (offset & 0xffffffffu);
+  PhiloxLanes d = PhiloxLanes{} + (offset >> 32);
+  philox(key, a, b, c, d);
+  const PhiloxLanes ab = a | b << 32;
+  const PhiloxLanes cd = c | d << 32;
   for (int i = 0; i < philox_width; ++i) {
-    const std::uint64_t index = first + static_cast<std::uint64_t>(i);
-    x[0][i] = static_cast<std::uint32_t>(index);
-    x[1][i] = static_cast<std::uint32_t>(index >> 32);
-    x[2][i] = static_cast<std::uint32_t>(offset);
-    x[3][i] = static_cast<std::uint32_t>(offset >> 32);
-  }
-  philox(key, x);
-  for (int i = 0; i < philox_width; ++i) {
-    for (int w = 0; w < 4; ++w) words[4 * i + w] = x[w][i];
+    words[2 * i] = ab[i];
+    words[2 * i + 1] = cd[i];
   }
 }
 
