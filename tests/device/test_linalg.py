@@ -92,7 +92,7 @@ def test_matmul_wrong_shapes(left, right):
         nt.ones(left) @ nt.ones(right)
 
 
-def test_no_bit_depends_on_threads_or_neighbours():
+def test_bits_repeat():
     a, b = normal(1, 5, 333, 517, dtype="float32"), normal(2, 517, 411, dtype="float32")
     whole = np.asarray(nt.asarray(a) @ nt.asarray(b))
     again = np.asarray(nt.asarray(a) @ nt.asarray(b))
