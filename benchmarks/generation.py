@@ -10,7 +10,7 @@ import nitinol as nt
 from llama import Cache, Llama
 
 # A wait that outlives this is a hang, which nitinol promises not to have.
-STEP_TIMEOUT = 120.0
+STEP_TIMEOUT = 900.0
 
 
 class Sampler:
