@@ -17,7 +17,7 @@ constexpr int max_rows = simd::AttentionKernels::max_rows;
 
 constexpr std::int64_t key_block = 128;  // of attend_few
 
-constexpr std::int64_t tile_queries = 128;
+constexpr std::int64_t tile_queries = 192;
 constexpr std::int64_t tile_keys = 512;
 
 // What one block of keys gives one query: exp(score - largest) summed, alone and times the values.
