@@ -234,15 +234,21 @@ void Planner::claim() noexcept {
   }
 }
 
+// Until it has resolved, a submission holds itself and is on its stream's list.
+void Planner::hold(Submission& submission) noexcept {
+  Stream& stream = *submission.stream;
+  submission.retain();
+  submission.previous_ = stream.last_unresolved;
+  (stream.last_unresolved ? stream.last_unresolved->next_ : stream.first_unresolved) = &submission;
+  stream.last_unresolved = &submission;
+}
+
 void Planner::enqueue(Plan& plan) noexcept {
-  Submission* submission = plan.submission.get();
-  Stream& stream = *submission->stream;
-  submission->retain();  // in flight it holds itself
-  (stream.tail ? stream.tail->next_in_stream_ : stream.head) = submission;
-  stream.tail = submission;
-  submission->previous_ = stream.last_unresolved;
-  (stream.last_unresolved ? stream.last_unresolved->next_ : stream.first_unresolved) = submission;
-  stream.last_unresolved = submission;
+  Submission& submission = *plan.submission;
+  Stream& stream = *submission.stream;
+  hold(submission);
+  (stream.tail ? stream.tail->next_in_stream_ : stream.head) = &submission;
+  stream.tail = &submission;
   Resolver::advance(stream);
 }
 

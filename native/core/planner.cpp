@@ -267,9 +267,11 @@ ScheduleResult Planner::run(std::span<Node* const> roots, bool may_run_inline) {
 
   ScheduleResult result;
   const bool alone = plans_.size() == 1 && foreign_.empty() && plans_[0].dependencies.empty();
-  if (may_run_inline && alone) {
+  bool on_caller = false;
+  if (may_run_inline && alone && plans_[0].submission->stream->first_unresolved == nullptr) {
     Submission& submission = *plans_[0].submission;
-    if (submission.stream->first_unresolved == nullptr && submission.device->runs_inline(submission)) {
+    on_caller = submission.device->runs_on_caller(submission);
+    if (submission.device->runs_inline(submission)) {
       claim();
       submission.device->run_inline(submission);
       Node* dead = nullptr;
@@ -285,6 +287,12 @@ ScheduleResult Planner::run(std::span<Node* const> roots, bool may_run_inline) {
   for (Submission* s : foreign_) waits.push_back(Ref<Submission>::share(s));
   for (Plan& plan : plans_) waits.push_back(plan.submission);
   claim();
+  if (on_caller) {
+    result.for_caller = plans_[0].submission;
+    hold(*result.for_caller);
+    ++result.for_caller->stream->in_flight;
+    return result;
+  }
   for (Plan& plan : plans_) enqueue(plan);
   return result;
 }

@@ -83,6 +83,7 @@ class Planner {
   bool planned(const Node* node) const { return node->mark_ == epoch_; }
   void claim() noexcept;
   void enqueue(Plan& plan) noexcept;
+  static void hold(Submission& submission) noexcept;
   void reset();
 
   std::uint64_t epoch_ = 0;

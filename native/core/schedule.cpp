@@ -64,8 +64,12 @@ ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline) {
     result.refusal = Refusal::closed;
     return result;
   }
-  std::lock_guard lock(graph_lock());
-  return Planner::shared().run(roots, may_run_inline);
+  {
+    std::lock_guard lock(graph_lock());
+    result = Planner::shared().run(roots, may_run_inline);
+  }
+  if (result.for_caller) result.for_caller->device->run_on_caller(*result.for_caller);
+  return result;
 }
 
 Ref<Evaluation> Planner::pending(Device* device, Stream* stream) {

@@ -25,14 +25,38 @@ constexpr std::size_t usual_operands = 24;
 
 View view_of(Node& node) noexcept { return {node.data(), &node.layout(), node.dtype()}; }
 
-// Nanoseconds that a unit takes, roughly; only the order of magnitude matters.
+// Nanoseconds an element, on one core; only the order of magnitude matters.
+double cost(Op op) noexcept {
+  switch (op) {
+    case Op::exp:
+    case Op::log:
+    case Op::tanh:
+    case Op::sigmoid:
+    case Op::sin:
+    case Op::cos:
+      return 0.6;
+    case Op::power:
+    case Op::floor_divide:
+    case Op::remainder:
+    case Op::logaddexp:
+    case Op::atan2:
+    case Op::erf:
+      return 5;
+    default:
+      return op >= Op::expm1 && op <= Op::nextafter ? 3 : 0.12;
+  }
+}
+
+// Nanoseconds that a unit takes, roughly.
 double estimate(const Unit& unit) noexcept {
   double elements = 0;
   for (const Node* input : unit.inputs) elements += static_cast<double>(input->layout().size());
   for (const Node* output : unit.outputs) elements += static_cast<double>(output->layout().size());
   if (unit.program) {
-    const auto steps = static_cast<double>(unit.program->code.size());
-    return steps * (10 + 0.5 * static_cast<double>(unit.outputs[0]->layout().size()));
+    double an_element = 0;
+    for (const Instruction& step : unit.program->code) an_element += cost(step.op);
+    return 10 * static_cast<double>(unit.program->code.size()) +
+           an_element * static_cast<double>(unit.outputs[0]->layout().size());
   }
   const auto last = [](const Node* node, int from_end) {
     const Layout& layout = node->layout();
@@ -66,8 +90,19 @@ double estimate(const Unit& unit) noexcept {
   }
 }
 
-// A sleeping thread takes about 40 us to hand work to.
-constexpr double inline_limit = 30000;
+double estimate(const Submission& submission, double enough) noexcept {
+  double total = 0;
+  for (const Unit& unit : submission.units) {
+    total += estimate(unit);
+    if (total > enough) break;
+  }
+  return total;
+}
+
+// What is run under the graph lock keeps others from scheduling; what is run by the
+// waiting thread keeps it from noticing Ctrl-C.
+constexpr double inline_limit = 20e3;
+constexpr double caller_limit = 1e6;
 
 }  // namespace
 
@@ -112,13 +147,32 @@ void CpuDevice::commit(Submission* submission) noexcept {
     (last_ ? last_->next_in_queue : first_) = submission;
     last_ = submission;
     ++queued_;
-    // Several streams run at once; a host call may block its thread.
-    start = queued_ > idle_ && threads_ < std::max(4, concurrency());
+    start = wants_thread();
     if (start) ++threads_;
   }
   work_.notify_one();
   if (start && !start_thread()) {
     // The first thread was there before any work: it takes what this one would have.
+    std::lock_guard lock(mutex_);
+    --threads_;
+  }
+}
+
+bool CpuDevice::wants_thread() const noexcept {
+  constexpr int most = 256;
+  const int serving = threads_ - blocked_;
+  return queued_ > idle_ && serving < std::max(4, concurrency()) && threads_ < most;
+}
+
+void CpuDevice::block(int threads) noexcept {
+  bool start = false;
+  {
+    std::lock_guard lock(mutex_);
+    blocked_ += threads;
+    start = wants_thread();
+    if (start) ++threads_;
+  }
+  if (start && !start_thread()) {
     std::lock_guard lock(mutex_);
     --threads_;
   }
@@ -143,9 +197,11 @@ void CpuDevice::serve() noexcept {
 
 void CpuDevice::run(Submission& submission) noexcept {
   Runner::skip_unwanted(submission);
-  memory.admit(submission.planned_bytes);
+  const bool endless = std::any_of(submission.units.begin(), submission.units.end(),
+                                   [](const Unit& unit) { return unit.op == Op::host_call; });
+  const auto admission = memory.admit(submission.planned_bytes, endless);
   units(submission);
-  memory.leave(submission.planned_bytes);
+  memory.leave(admission);
   submission.complete();
   Resolver::resolve(*this);
 }
@@ -170,6 +226,7 @@ void CpuDevice::launch(Unit& unit, const Fault& injected) noexcept {
       Fault fault;
       fault.code = Code::out_of_memory;
       fault.args[0] = static_cast<std::int64_t>(count * sizeof(View));
+      unit.secondary = injected.code;
       Runner::conclude(unit, fault, Phase::encode, false);
       return;
     }
@@ -195,12 +252,17 @@ void CpuDevice::launch(Unit& unit, const Fault& injected) noexcept {
                       node.callback() ? node.callback()->object() : nullptr,
                       &unit.exception};
     if (const Kernel kernel = find_kernel(unit.op)) {
+      if (unit.op == Op::host_call) block(1);
       kernel(call);
+      if (unit.op == Op::host_call) block(-1);
     } else {
       slot.raise(0, Code::internal, static_cast<int>(unit.op));
     }
   }
-  if (slot.failed()) {
+  if (slot.failed() && closed() && slot.get().code == Code::host_callback && !unit.exception) {
+    // The queue of host calls was closed before it came to this one.
+    Runner::abandon(unit);
+  } else if (slot.failed()) {
     unit.secondary = injected.code;
     // Kernels check before they write, so a donated buffer is still what it was.
     Runner::conclude(unit, slot.get(), Phase::completion, false);
@@ -210,13 +272,14 @@ void CpuDevice::launch(Unit& unit, const Fault& injected) noexcept {
 }
 
 bool CpuDevice::runs_inline(const Submission& submission) const noexcept {
-  if (injector.active()) return false;
-  double total = 0;
-  for (const Unit& unit : submission.units) {
-    total += estimate(unit);
-    if (total > inline_limit) return false;
-  }
-  return true;
+  return !injector.active() && estimate(submission, inline_limit) <= inline_limit;
+}
+
+bool CpuDevice::runs_on_caller(const Submission& submission) const noexcept {
+  // Work that may have to wait for memory is not for a thread that has signals to see.
+  const MemoryStats stats = memory.stats();
+  return submission.planned_bytes < (stats.limit - std::min(stats.limit, stats.in_use)) / 4 &&
+         estimate(submission, caller_limit) <= caller_limit;
 }
 
 void CpuDevice::run_inline(Submission& submission) noexcept {

@@ -16,6 +16,8 @@ class CpuDevice final : public Device {
   void commit(Submission* submission) noexcept override;
   bool runs_inline(const Submission& submission) const noexcept override;
   void run_inline(Submission& submission) noexcept override;
+  bool runs_on_caller(const Submission& submission) const noexcept override;
+  void run_on_caller(Submission& submission) noexcept override { run(submission); }
 
   // The one of the process, made on first use, never destroyed.
   static CpuDevice& shared();
@@ -23,6 +25,9 @@ class CpuDevice final : public Device {
  private:
   void serve() noexcept;  // the life of one thread
   bool start_thread() noexcept;
+  bool wants_thread() const noexcept;
+  // A thread that waits for the outside world does not count as one that serves.
+  void block(int threads) noexcept;
   void run(Submission& submission) noexcept;
   void units(Submission& submission) noexcept;
   void launch(Unit& unit, const Fault& injected) noexcept;
@@ -33,6 +38,7 @@ class CpuDevice final : public Device {
   Submission* last_ = nullptr;
   int threads_ = 0;
   int idle_ = 0;
+  int blocked_ = 0;
   int queued_ = 0;
 };
 

@@ -47,6 +47,11 @@ class Device {
   // the calling thread, under the graph lock? Nothing in it may wait or be injected.
   virtual bool runs_inline(const Submission&) const noexcept { return false; }
   virtual void run_inline(Submission&) noexcept {}
+  // Is it so short that the thread that waits for it should run it itself, outside the
+  // lock? A sleeping thread takes some 40 us to hand work to.
+  virtual bool runs_on_caller(const Submission&) const noexcept { return false; }
+  // Like a commit, on the calling thread.
+  virtual void run_on_caller(Submission&) noexcept {}
 
   const char* name() const noexcept { return name_.c_str(); }
   const char* kind() const noexcept { return kind_; }

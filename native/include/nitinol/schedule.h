@@ -29,6 +29,7 @@ enum class Refusal : std::uint8_t { none, forked, closed };
 struct ScheduleResult {
   Refusal refusal = Refusal::none;
   Ref<Evaluation> evaluation;  // null: everything is resolved already
+  Ref<Submission> for_caller;  // committed to the calling thread, which runs it next
 };
 
 // Plans what the roots need, hands it to the streams and returns at once. Small
