@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "nitinol/device.h"
+#include "nitinol/schedule.h"
 #include "nitinol/submission.h"
 
 namespace nitinol {
@@ -85,7 +86,7 @@ bool ErrorRecord::observe(const Report& report, Observer by) noexcept {
   if (!report.observe(by)) return false;
   const std::uint64_t n = observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_release);
   // Those who raise keep the record short: nobody may ever drain it.
-  if (n % 32 == 31) sweep();
+  if (n % 32 == 31 && !forked()) sweep();
   return true;
 }
 

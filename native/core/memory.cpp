@@ -12,6 +12,7 @@
 #include <new>
 
 #include "nitinol/buffer.h"
+#include "nitinol/schedule.h"
 
 namespace nitinol {
 
@@ -57,7 +58,7 @@ std::size_t read_limit(const char* path) noexcept {
 }  // namespace
 
 void* Allocator::allocate(std::size_t bytes) noexcept {
-  if (bytes > largest) return nullptr;
+  if (bytes > largest || forked()) return nullptr;
   const std::size_t size = class_size(bytes);
   std::lock_guard lock(mutex_);
   if (size > limit_ || in_use_ > limit_ - size) return nullptr;
@@ -82,6 +83,9 @@ void* Allocator::allocate(std::size_t bytes) noexcept {
 }
 
 void Allocator::deallocate(void* block, std::size_t bytes) noexcept {
+  // In a forked child the lock may be held by a thread that does not exist there, so
+  // none of these functions touches it, and memory is left to the end of the process.
+  if (forked()) return;
   const std::size_t size = class_size(bytes);
   std::lock_guard lock(mutex_);
   in_use_ -= size;
@@ -93,26 +97,28 @@ void Allocator::deallocate(void* block, std::size_t bytes) noexcept {
   if (in_use_ + cached_ > limit_) trim_locked();
 }
 
-void Allocator::admit(std::size_t bytes) noexcept {
+Allocator::Admission Allocator::admit(std::size_t bytes, bool endless) noexcept {
   std::unique_lock lock(mutex_);
   const std::uint64_t ticket = tickets_++;
   left_.wait(lock, [&] {
     if (ticket != turn_) return false;
     // Compared without sums: a planned peak may be as large as a size can be.
     const std::size_t held = in_use_ + std::min(reserved_, ~in_use_);
-    return admitted_ == 0 || (bytes <= limit_ && held <= limit_ - bytes);
+    return admitted_ == 0 || bytes > limit_ || held <= limit_ - bytes;
   });
   ++turn_;
-  ++admitted_;
-  reserved_ += bytes;
+  const Admission admission{bytes > limit_ ? 0 : bytes, endless};
+  if (!endless) ++admitted_;
+  reserved_ += admission.bytes;
   if (turn_ != tickets_) left_.notify_all();  // the next may fit as well
+  return admission;
 }
 
-void Allocator::leave(std::size_t bytes) noexcept {
+void Allocator::leave(const Admission& admission) noexcept {
   {
     std::lock_guard lock(mutex_);
-    --admitted_;
-    reserved_ -= bytes;
+    if (!admission.endless) --admitted_;
+    reserved_ -= admission.bytes;
   }
   left_.notify_all();
 }
@@ -131,11 +137,13 @@ std::size_t Allocator::trim_locked() noexcept {
 }
 
 std::size_t Allocator::trim() noexcept {
+  if (forked()) return 0;
   std::lock_guard lock(mutex_);
   return trim_locked();
 }
 
 void Allocator::set_limit(std::size_t bytes) noexcept {
+  if (forked()) return;
   {
     std::lock_guard lock(mutex_);
     limit_ = bytes;
@@ -145,11 +153,13 @@ void Allocator::set_limit(std::size_t bytes) noexcept {
 }
 
 MemoryStats Allocator::stats() const noexcept {
+  if (forked()) return {in_use_, cached_, peak_, limit_};
   std::lock_guard lock(mutex_);
   return {in_use_, cached_, peak_, limit_};
 }
 
 void Allocator::reset_peak() noexcept {
+  if (forked()) return;
   std::lock_guard lock(mutex_);
   peak_ = in_use_;
 }

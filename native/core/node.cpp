@@ -5,6 +5,8 @@
 #include <mutex>
 #include <new>
 
+#include "nitinol/schedule.h"
+
 namespace nitinol {
 
 namespace {
@@ -18,6 +20,8 @@ struct FreeNode {
 
 struct Local;
 
+// In a forked child its lock may be held by a thread that does not exist there: nothing
+// below touches it then, and threads keep the nodes that they have.
 struct Shared {
   std::mutex mutex;
   FreeNode* free = nullptr;
@@ -46,6 +50,7 @@ struct Local {
   Local() noexcept;
   ~Local() {
     mine = nullptr;
+    if (forked()) return;
     give(count);
     std::lock_guard lock(shared().mutex);
     shared().finished_balance += balance.load(std::memory_order_relaxed);
@@ -57,7 +62,7 @@ struct Local {
     balance.store(balance.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
   void give(int n) noexcept {
-    if (n <= 0) return;
+    if (n <= 0 || forked()) return;
     FreeNode* first = free;
     FreeNode* last = first;
     for (int i = 1; i < n; ++i) last = last->next;
@@ -68,6 +73,7 @@ struct Local {
     shared().free = first;
   }
   bool take() noexcept {
+    if (forked()) return false;
     std::lock_guard lock(shared().mutex);
     for (int i = 0; i < batch && shared().free; ++i) {
       FreeNode* node = shared().free;
@@ -81,6 +87,7 @@ struct Local {
 };
 
 Local::Local() noexcept {
+  if (forked()) return;
   std::lock_guard lock(shared().mutex);
   next = shared().threads;
   shared().threads = this;
@@ -137,6 +144,7 @@ void free_node(void* p) noexcept {
 }  // namespace
 
 std::int64_t Node::alive() noexcept {
+  if (forked()) return 0;
   std::lock_guard lock(shared().mutex);
   std::int64_t sum = shared().finished_balance;
   for (Local* l = shared().threads; l; l = l->next) {

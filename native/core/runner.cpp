@@ -63,6 +63,7 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
       fault.args[0] = static_cast<std::int64_t>(bytes);
       fault.args[1] = static_cast<std::int64_t>(stats.in_use);
       fault.args[2] = static_cast<std::int64_t>(stats.limit);
+      unit.secondary = after.code;  // what was drawn for this unit is not lost
       conclude(unit, fault, Phase::encode, false);
       return false;
     }
@@ -172,6 +173,12 @@ void Runner::conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote) n
     unit.donor->buffer_ = nullptr;
   }
   unit.status = UnitStatus::succeeded;
+  release(unit);
+}
+
+void Runner::abandon(Unit& unit) noexcept {
+  unit.status = UnitStatus::skipped;
+  for (Node* output : unit.outputs) output->buffer_ = nullptr;
   release(unit);
 }
 

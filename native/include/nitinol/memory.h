@@ -28,9 +28,15 @@ class Allocator {
   // Before a submission is launched, its planned peak is reserved whole: while other
   // admitted work may give memory back, admit waits for it, in the order of arrival, so
   // that small work never keeps large work out. When nothing is left to wait for it
-  // returns all the same, and the units meet the limit one by one.
-  void admit(std::size_t bytes) noexcept;
-  void leave(std::size_t bytes) noexcept;
+  // returns all the same, and the units meet the limit one by one. So does work that can
+  // never fit; and nobody waits for work that may itself wait for the outside world
+  // without end (`endless`).
+  struct Admission {
+    std::size_t bytes;
+    bool endless;
+  };
+  Admission admit(std::size_t bytes, bool endless = false) noexcept;
+  void leave(const Admission& admission) noexcept;
 
   std::size_t trim() noexcept;  // frees the cache; returns the bytes freed
   void set_limit(std::size_t bytes) noexcept;
@@ -53,7 +59,7 @@ class Allocator {
   std::size_t cached_ = 0;
   std::size_t peak_ = 0;
   std::size_t reserved_ = 0;  // by admitted submissions
-  int admitted_ = 0;
+  int admitted_ = 0;          // those that will end
   std::uint64_t tickets_ = 0;  // handed out to those who asked to be admitted
   std::uint64_t turn_ = 0;     // the first that has not been let in
 };

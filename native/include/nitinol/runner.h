@@ -22,6 +22,9 @@ class Runner {
   // whether a donated buffer may have been changed by a unit that failed.
   static void conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept;
 
+  // Instead of that: the unit was launched but never did anything, and never will.
+  static void abandon(Unit& unit) noexcept;
+
  private:
   static bool spoilt(const Node* input) noexcept;
   // Cuts a fused unit down to the outputs that depend on no failure. False when there
