@@ -5,6 +5,7 @@ cdef class Array:
     cdef object __weakref__
 
 cdef Array wrap(native.Node* node)
+cdef Array same(Array x)
 cdef int ready(Array x, object timeout=*) except -1
 cdef object dtype_object(native.DType dtype)
 cdef native.DType dtype_number(object dtype) except *

@@ -6,7 +6,7 @@ from libc.stdint cimport int8_t, int64_t
 from libc.stdlib cimport free, malloc
 
 from nitinol cimport _native as native
-from nitinol._device cimport check_open, current_stream, evaluate, reclaim, wrap_device
+from nitinol._device cimport check_forked, current_stream, evaluate, reclaim, wrap_device
 from nitinol._errors cimport raise_poison
 from nitinol._native cimport DType, Node, Op
 
@@ -73,17 +73,31 @@ cdef Array wrap(Node* node):
 
 cdef int ready(Array x, object timeout=None) except -1:
     """Have the value there, or raise what spoilt it."""
-    if x.node.state() != native.State.ready:
-        evaluate(&x.node, 1, timeout)
-        if x.node.state() == native.State.poisoned:
-            raise_poison(&x.node, 1)
+    cdef Node* node
+    while x.node.state() != native.State.ready:
+        # Held, because another thread may give x another node during the wait (x[i] = v); then
+        # it is that one's value that is read.
+        node = x.node
+        node.retain()
+        try:
+            evaluate(&node, 1, timeout)
+            raise_poison(&node, 1)
+        finally:
+            node.release()
     return 0
+
+
+cdef Array same(Array x):
+    """Return another handle to the node that x has now, which no other thread can change."""
+    x.node.retain()
+    return wrap(x.node)
 
 
 cdef Array constant(object value, DType dtype):
     """Return a 0-d array of a Python scalar."""
     cdef Node* node = native.make_leaf(dtype, NULL, 0, current_stream())
     if node == NULL:
+        check_forked()
         raise MemoryError("The memory limit leaves no room for a number.")
     cdef Array x = wrap(node)
     if dtype == DType.float32:

@@ -176,6 +176,17 @@ cdef class Device:
                 "collected": c.collected, "printed": c.printed, "unobserved": c.unobserved,
                 "suppressed": c.suppressed}
 
+    def work_counts(self):
+        """Return how much work has ended on this device, well or not.
+
+        Returns
+        -------
+        dict of str to int
+            ``submissions``, each a part of a graph handed over as a whole, and ``units``, the
+            kernels and fused programs in them.
+        """
+        return {"submissions": self.device.submissions.load(), "units": self.device.units.load()}
+
     def __eq__(self, other):
         if not isinstance(other, Device):
             return NotImplemented
@@ -237,6 +248,7 @@ cdef class Stream:
     """
 
     def __cinit__(self, device=None):
+        check_forked()
         self.device = default_device() if device is None else wrap_device((<Device> Device(device)).device)
         self.stream = self.device.device.make_stream()
         self.owned = True

@@ -1,19 +1,22 @@
 """Arrays from and to NumPy, the buffer protocol, DLPack, pickle."""
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyObject_GetBuffer
-from cpython.exc cimport PyErr_SetInterrupt
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
-from nitinol._array cimport Array, dtype_number, dtype_object, ready, wrap
-from nitinol._device cimport Device, current_stream
+from nitinol._array cimport Array, dtype_number, dtype_object, ready, same, wrap
+from nitinol._device cimport Device, check_forked, current_stream
+
+from threading import get_ident
 
 import numpy
 
 from nitinol import dtypes
 from nitinol._array import cast
+from nitinol.errors import DeviceError
 
 cdef dict _of_numpy = {d.numpy: d for d in dtypes.ALL}
 cdef dict _defaults = {
@@ -98,6 +101,7 @@ def to_numpy(Array x):
     DeviceError
         If a device failure spoilt the array.
     """
+    x = same(x)
     ready(x)
     cdef Export export = Export.__new__(Export)
     cdef const native.Layout* layout = &x.node.layout()
@@ -131,18 +135,36 @@ def to_numpy(Array x):
                          offset=-low * item, strides=strides)
 
 
+# What a signal handler raised while a buffer was asked for: the array, the thread, the exception.
+cdef tuple _interrupted = None
+
+
 def fill_buffer(Array x, size_t buffer, int flags):
-    """Fill a Py_buffer. NumPy swallows what this raises, then asks ``__array__``."""
+    """Fill a Py_buffer.
+
+    NumPy swallows what this raises and asks ``__array__`` next, which finds the failure again; but
+    what a signal handler raised (KeyboardInterrupt, above all) it must be told.
+    """
+    global _interrupted
+    _interrupted = None
+    cdef Array held = same(x)
     try:
-        ready(x)
-    except KeyboardInterrupt:
-        PyErr_SetInterrupt()
+        ready(held)
+    except DeviceError:
         raise
-    PyObject_GetBuffer(typed_export(x), <Py_buffer*> buffer, flags)
+    except BaseException as error:
+        _interrupted = <size_t> <PyObject*> x, get_ident(), error
+        raise
+    PyObject_GetBuffer(typed_export(held), <Py_buffer*> buffer, flags)
 
 
 def array_protocol(Array x, dtype, copy):
     """What ``numpy.asarray`` and ``numpy.array`` call."""
+    global _interrupted
+    found = _interrupted
+    if found is not None and found[:2] == (<size_t> <PyObject*> x, get_ident()):
+        _interrupted = None
+        raise found[2]
     value = to_numpy(x)
     if dtype is not None and numpy.dtype(dtype) != value.dtype:
         if copy is False:
@@ -175,6 +197,7 @@ cdef Array copy_in(object value, native.DType dtype):
     cdef native.Stream* stream = current_stream()
     cdef native.Node* node = native.make_leaf(dtype, shape, ndim, stream)
     if node == NULL:
+        check_forked()
         stats = stream.device.memory.stats()
         raise MemoryError(
             f"{value.size * native.itemsize(dtype)} bytes were wanted for an array on "

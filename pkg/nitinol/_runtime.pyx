@@ -152,6 +152,7 @@ cdef dict _phases = {"encode": 0, "commit": 1, "completion": 2}
 
 def add_rule(Device device, str code, str phase, int64_t at, int64_t times, int64_t raw):
     """Plan a failure; return the rule's number. Validated by nitinol.testing."""
+    check_open()
     cdef native.InjectionRule rule
     rule.code = native.code_from_name(code.encode())
     rule.phase = <native.Phase> <int> _phases[phase]
@@ -165,6 +166,8 @@ def add_rule(Device device, str code, str phase, int64_t at, int64_t times, int6
 
 def remove_rule(Device device, int number):
     """Take a rule back; return how many units it saw and how many it struck."""
+    if native.forked():
+        return 0, 0
     cdef native.InjectionRule rule = device.device.injector.remove(number)
     return rule.seen, rule.fired
 
