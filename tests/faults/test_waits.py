@@ -1,0 +1,303 @@
+"""G6: every wait ends: after failures, across streams, by its timeout, by Ctrl-C."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import nitinol as nt
+
+
+class Gate:
+    """A host call that takes as long as the test wants."""
+
+    def __init__(self):
+        self.event = threading.Event()
+        self.entered = threading.Event()
+
+    def __call__(self, x):
+        self.entered.set()
+        assert self.event.wait(30)
+        return x
+
+    def array(self, n=2):
+        return nt.host_call(self, (n,), nt.float32, nt.ones(n))
+
+
+@pytest.fixture
+def gate():
+    """A gate that is opened at the end, and the work behind it waited for."""
+    made = Gate()
+    yield made
+    made.event.set()
+    with contextlib.suppress(nt.DeviceError):
+        nt.synchronize(timeout=30)
+
+
+WAITS = {
+    "eval": lambda x, h, t: nt.eval(x, timeout=t),
+    "wait": lambda x, h, t: h.wait(t),
+    "result": lambda x, h, t: h.result(t),
+    "exception": lambda x, h, t: h.exception(t),
+    "synchronize": lambda x, h, t: nt.synchronize(timeout=t),
+    "synchronize a device": lambda x, h, t: nt.synchronize("cpu", timeout=t),
+}
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05, -1])
+@pytest.mark.parametrize("name", WAITS)
+def test_a_wait_that_expires(gate, name, timeout):
+    x = gate.array() + 1
+    started = nt.async_eval(x)
+    begin = time.monotonic()
+    with pytest.raises(nt.WaitTimeoutError) as caught:
+        WAITS[name](x, started, timeout)
+    assert time.monotonic() - begin < 0.5
+    assert isinstance(caught.value, TimeoutError)
+    assert not isinstance(caught.value, nt.DeviceError)
+    assert not started.done()
+    gate.event.set()
+    # The work went on, and the value is the same.
+    assert x.tolist() == [2, 2]
+    assert started.result(10)[0] is x
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_waits_with_every_kind_of_timeout(name):
+    x = nt.ones(2) + 1
+    started = nt.async_eval(x)
+    for timeout in (10, 10.5, math.inf, 1e300, None, True):
+        WAITS[name](x, started, timeout)
+
+
+@pytest.mark.parametrize(("timeout", "error"), [(math.nan, ValueError), ("1", TypeError)])
+@pytest.mark.parametrize("name", WAITS)
+def test_timeouts_that_are_none(gate, name, timeout, error):
+    x = gate.array()
+    started = nt.async_eval(x)
+    with pytest.raises(error):
+        WAITS[name](x, started, timeout)
+
+
+def test_waits_of_many_threads_end_together(gate):
+    x = gate.array()
+    started = nt.async_eval(x)
+    found = []
+    threads = [
+        threading.Thread(target=lambda read=read: found.append(read()))
+        for read in (x.tolist, lambda: started.result()[0].tolist(), lambda: np.asarray(x).tolist())
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    assert not found
+    gate.event.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert found == [[1, 1]] * len(threads)
+
+
+def test_a_wait_lets_other_threads_run(gate):
+    x = gate.array()
+    waiter = threading.Thread(target=x.tolist)
+    waiter.start()
+    assert gate.entered.wait(10)
+    # The interpreter is free, and so is the device.
+    with nt.Stream("cpu"):
+        assert (nt.ones(3) + 1).tolist() == [2, 2, 2]
+    gate.event.set()
+    waiter.join(10)
+    assert not waiter.is_alive()
+
+
+def test_streams_that_wait_for_each_other_end_after_a_failure():
+    a, b = nt.Stream("cpu"), nt.Stream("cpu")
+    x = nt.ones(4)
+    for at in range(1, 12):
+        arrays = [x]
+        for step in range(10):
+            with (a, b)[step % 2]:
+                arrays.append(nt.cumulative_sum(arrays[-1]) if step % 3 else arrays[-1] + 1)
+        with nt.testing.inject("cpu", "timeout", at=at) as injected:
+            started = nt.async_eval(arrays)
+            started.wait(10)
+        error = started.exception()
+        assert (error is not None) == (injected.fired == 1)
+        begin = time.monotonic()
+        with contextlib.suppress(nt.DeviceError):
+            nt.synchronize(a, timeout=10)
+        with contextlib.suppress(nt.DeviceError):
+            nt.synchronize(b, timeout=10)
+        assert time.monotonic() - begin < 5
+
+
+def test_a_stream_goes_on_after_a_failure():
+    stream = nt.Stream("cpu")
+    with stream:
+        bad = nt.linalg.inv(nt.zeros((2, 2)))
+        good = nt.ones(3) + 1
+        nt.async_eval(bad)
+        started = nt.async_eval(good)
+    assert started.result(10)[0].tolist() == [2, 2, 2]
+    with pytest.raises(nt.LinAlgError):
+        nt.synchronize(stream, timeout=10)
+    nt.synchronize(stream, timeout=10)
+
+
+def test_work_that_cannot_have_memory_waits_for_nobody(gate):
+    # A callback that never returns holds the little memory that it needs.
+    held = nt.async_eval(gate.array())
+    assert gate.entered.wait(10)
+    with nt.Stream("cpu"):
+        with pytest.raises(nt.OutOfMemoryError):
+            nt.eval(nt.zeros((2**45,)) + 1, timeout=10)
+        assert nt.sum(nt.ones(100_000) + 1).item() == 200_000
+        nt.eval(nt.zeros((300, 300)) @ nt.zeros((300, 300)), timeout=10)
+    assert not held.done()
+
+
+# --- inside a host call ------------------------------------------------------------------------
+
+
+def inside(read, x):
+    """What a read of x raises inside a host call, or gives."""
+
+    def call():
+        read(x)
+        return 1.0
+
+    try:
+        return nt.host_call(call, (), nt.float32).item()
+    except nt.HostCallbackError as error:
+        return error.__cause__
+
+
+INSIDE = {
+    "read": lambda x: x.tolist(),
+    "asarray": np.asarray,
+    "eval": lambda x: nt.eval(x, timeout=5),
+    "wait": lambda x: nt.async_eval(x).wait(5),
+    "result": lambda x: nt.async_eval(x).result(5),
+    "synchronize": lambda x: nt.synchronize(timeout=5),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_wait_inside_a_host_call_is_refused(name):
+    x = nt.sum(nt.ones(100_000) + 1)
+    begin = time.monotonic()
+    error = inside(INSIDE[name], x)
+    assert time.monotonic() - begin < 2
+    assert type(error) is RuntimeError
+    assert "host callback can't wait" in str(error)
+    assert x.item() == 200_000
+
+
+def test_what_is_there_may_be_read_inside_a_host_call():
+    x = nt.ones(3) + 1
+    nt.eval(x)
+    for name in ("read", "asarray", "eval", "wait", "result"):
+        assert inside(INSIDE[name], x) == 1.0
+
+
+def test_work_may_be_started_inside_a_host_call():
+    kept = []
+    x = nt.host_call(lambda: kept.append(nt.async_eval(nt.ones(3) + 1)) or 1.0, (), nt.float32)
+    assert x.item() == 1.0
+    assert kept[0].result(10)[0].tolist() == [2, 2, 2]
+
+
+def test_a_failed_array_inside_a_host_call_raises_its_own_error():
+    x = nt.ones(3) + 1
+    with nt.testing.inject("cpu", "timeout"):
+        nt.async_eval(x).wait(10)
+    error = inside(INSIDE["read"], x)
+    assert isinstance(error, nt.DeviceTimeoutError)
+    with pytest.raises(nt.DeviceTimeoutError) as caught:
+        x.tolist()
+    assert caught.value.report is error.report
+
+
+def test_other_threads_wait_while_a_host_call_runs(gate):
+    held = nt.async_eval(gate.array())
+    assert gate.entered.wait(10)
+    with nt.Stream("cpu"):
+        assert nt.sum(nt.ones(100_000) + 1).item() == 200_000
+    gate.event.set()
+    held.result(10)
+
+
+def test_the_arguments_of_a_host_call_are_read_only_copies():
+    kept = []
+
+    def call(x, y):
+        for argument in (x, y):
+            assert isinstance(argument, np.ndarray)
+            with pytest.raises(ValueError, match="read-only"):
+                argument[...] = 0
+            with pytest.raises(ValueError, match="read-only"):
+                argument += 1
+        kept.extend([x, y])
+        return x + y
+
+    base = nt.asarray(np.arange(6.0).reshape(2, 3))
+    x = nt.host_call(call, (3,), nt.float64, base[1, ::-1], base[0])
+    assert x.tolist() == [5, 5, 5]
+    del base
+    nt.eval([nt.ones(3, dtype=nt.float64) * i for i in range(50)])
+    assert kept[0].tolist() == [5, 4, 3]
+    assert kept[1].tolist() == [0, 1, 2]
+
+
+# --- Ctrl-C ------------------------------------------------------------------------------------
+
+INTERRUPTIBLE = {
+    **WAITS,
+    "tolist": lambda x, h, t: x.tolist(),
+    "asarray": lambda x, h, t: np.asarray(x),
+    "array": lambda x, h, t: np.array(x),
+    "memoryview": lambda x, h, t: memoryview(x),
+    "numpy operator": lambda x, h, t: np.ones(2) + np.asarray(x),
+    "ufunc": lambda x, h, t: np.exp(x),
+    "repr": lambda x, h, t: repr(x),
+    "iteration": lambda x, h, t: list(x),
+}
+
+
+@pytest.mark.parametrize("name", INTERRUPTIBLE)
+def test_ctrl_c_ends_a_wait_at_once(gate, name):
+    x = gate.array()
+    started = nt.async_eval(x)
+    assert gate.entered.wait(10)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            INTERRUPTIBLE[name](x, started, None)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - begin < 0.5
+    gate.event.set()
+    assert x.tolist() == [1, 1]
+
+
+def test_a_signal_whose_handler_raises_nothing_does_not_end_a_wait(gate):
+    x = gate.array()
+    calls = []
+    before = signal.signal(signal.SIGALRM, lambda *args: calls.append(args))
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with pytest.raises(nt.WaitTimeoutError):
+            nt.eval(x, timeout=0.3)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(calls) > 5
