@@ -187,6 +187,8 @@ cdef extern from "nitinol/node.h" namespace "nitinol" nogil:
 
 
 cdef extern from "nitinol/device.h" namespace "nitinol" nogil:
+    cdef cppclass Counter "std::atomic<std::uint64_t>":
+        uint64_t load() noexcept
     cdef cppclass Stream:
         Device* device
         uint32_t index
@@ -198,6 +200,8 @@ cdef extern from "nitinol/device.h" namespace "nitinol" nogil:
         Stream* default_stream() noexcept
         Stream* make_stream() except +
         void recycle_stream(Stream*) noexcept
+        Counter submissions
+        Counter units
         Allocator memory
         ErrorRecord record
         Injector injector
