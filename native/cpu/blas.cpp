@@ -260,16 +260,16 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
 
 template <Scalar T>
 void gemv(bool transpose, std::int64_t m, std::int64_t n, const T* a, std::int64_t lda, const T* x,
-          T* y) noexcept {
+          std::int64_t incx, T* y) noexcept {
   // Some kernels scale y even by zero, which keeps a NaN that was there: start from zeros.
   std::fill_n(y, transpose ? n : m, T{});
   with_table([&]<class Int>(const Table<Int>& table) {
-    if (!fits<Int>({lda, m, n})) {
+    if (!fits<Int>({lda, m, n, incx})) {
       if (transpose) {
-        plain_gemm(true, false, n, std::int64_t{1}, m, T{1}, a, lda, x, std::int64_t{1}, T{}, y,
+        plain_gemm(true, false, n, std::int64_t{1}, m, T{1}, a, lda, x, incx, T{}, y,
                    std::int64_t{1});
       } else {
-        plain_gemm(false, false, m, std::int64_t{1}, n, T{1}, a, lda, x, std::int64_t{1}, T{}, y,
+        plain_gemm(false, false, m, std::int64_t{1}, n, T{1}, a, lda, x, incx, T{}, y,
                    std::int64_t{1});
       }
       return;
@@ -278,7 +278,8 @@ void gemv(bool transpose, std::int64_t m, std::int64_t n, const T* a, std::int64
     using Argument = ScalarArgument<T>;
     table.template of<T>().gemv(row_major, transpose ? transposed : no_transpose,
                                 static_cast<Int>(m), static_cast<Int>(n), Argument::of(one), a,
-                                static_cast<Int>(lda), x, Int{1}, Argument::of(one), y, Int{1});
+                                static_cast<Int>(lda), x, static_cast<Int>(incx), Argument::of(one),
+                                y, Int{1});
   });
 }
 
@@ -349,7 +350,7 @@ std::int64_t pivot(const std::int64_t* pivots, std::int64_t i) noexcept {
   template void gemm<T>(bool, bool, std::int64_t, std::int64_t, std::int64_t, T, const T*,   \
                         std::int64_t, const T*, std::int64_t, T, T*, std::int64_t) noexcept; \
   template void gemv<T>(bool, std::int64_t, std::int64_t, const T*, std::int64_t, const T*,  \
-                        T*) noexcept;                                                        \
+                        std::int64_t, T*) noexcept;                                          \
   template std::int64_t getrf<T>(std::int64_t, T*, std::int64_t, std::int64_t*) noexcept;    \
   template std::int64_t getrs<T>(bool, std::int64_t, std::int64_t, const T*, std::int64_t,   \
                                  const std::int64_t*, T*, std::int64_t) noexcept;            \

@@ -41,10 +41,11 @@ inline void dgemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64
   gemm<double>(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-// y = op(a) @ x where a is a row-major m x n matrix; x and y are contiguous.
+// y = op(a) @ x where a is a row-major m x n matrix; elements of x lie `incx` >= 1 apart, y is
+// contiguous.
 template <Scalar T>
 void gemv(bool transpose, std::int64_t m, std::int64_t n, const T* a, std::int64_t lda, const T* x,
-          T* y) noexcept;
+          std::int64_t incx, T* y) noexcept;
 
 // LAPACK, on column-major matrices. The result is `info`: 0, or the 1-based place of the failure;
 // negative when the call itself was refused. `pivots` holds n entries, to be read with pivot().

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -225,6 +226,13 @@ void test_matmul() {
       auto row = contiguous<T>({1, 1500});
       auto matrix = contiguous<T>({1500, 700});
       check_matmul<T>(dtype, row, matrix, {}, 1, 700, 1500);
+      // Vectors, cut into parts.
+      for (const auto [m, n, k] : {std::array{1, 1, 600000}, {1, 900, 1100}, {900, 1, 1100}}) {
+        auto left = strided<T>({m, k}, 0), right = strided<T>({k, n}, 0);
+        check_matmul<T>(dtype, left, right, {}, m, n, k);
+      }
+      auto lefts = strided<T>({3, 1, 700}, 1), rights = strided<T>({3, 700, 900}, 1);
+      check_matmul<T>(dtype, lefts, rights, {3}, 1, 900, 700);
       // One right-hand matrix for the whole batch.
       auto many = contiguous<T>({4, 3, 5, 6});
       auto one = contiguous<T>({6, 7});
@@ -336,9 +344,9 @@ void test_far_rows() {
     }
   }
   float y[3];
-  blas::gemv(true, 2, 3, a, far, b, y);
+  blas::gemv(true, 2, 3, a, far, b, 1, y);
   CHECK(y[0] == 6 && y[1] == 9 && y[2] == 12);
-  blas::gemv(false, 2, 3, a, far, b, y);
+  blas::gemv(false, 2, 3, a, far, b, 1, y);
   CHECK(y[0] == 8 && y[1] == 26);
   munmap(memory, bytes);
 }

@@ -58,11 +58,8 @@ Partition partition(std::int64_t m, std::int64_t n, std::int64_t k) noexcept {
   // Below 2^23 products (some 70 us of one core) cutting costs more than it gains; from 4 panels
   // on a panel is 2^27 at least, because every panel packs its operands anew.
   const std::int64_t products = saturating_product(saturating_product(m, n), k);
-  // Products with a vector only read their matrix, so smaller panels do.
   const std::int64_t wanted = std::clamp<std::int64_t>(
-      m == 1 || n == 1 ? std::min<std::int64_t>(products >> 18, 8)
-                       : std::max(std::min<std::int64_t>(products >> 23, 4), products >> 27),
-      1, 64);
+      std::max(std::min<std::int64_t>(products >> 23, 4), products >> 27), 1, 64);
   const int power = std::bit_width(static_cast<std::uint64_t>(wanted)) - 1;
   // The grid that packs least; narrow panels of a thin product also write the result in pieces.
   const std::int64_t column_weight = k < 256 ? 4 : 1;
@@ -194,31 +191,88 @@ class Operand {
   std::int64_t distinct_ = 1;
 };
 
+// A product with a vector is bound by reading its matrix once. `rows` lines of `columns` elements
+// lie `ld` apart; the vector's elements lie `step` apart.
+template <class T>
+struct VectorProduct {
+  const T* matrix;
+  const T* vector;
+  std::int64_t rows, columns, ld, step;
+  bool sums_rows;  // out[c] = sum over r, rather than out[r] = sum over c
+
+  std::int64_t size() const noexcept { return sums_rows ? columns : rows; }
+};
+
+template <class T>
+VectorProduct<T> vector_product(const BlasOperand<T>& a, const BlasOperand<T>& b, std::int64_t m,
+                                std::int64_t n, std::int64_t k) noexcept {
+  const std::int64_t a_step = a.transposed ? a.ld : 1, b_step = b.transposed ? 1 : b.ld;
+  // Two vectors: the contiguous one, if any, is the single row of a matrix.
+  if (m == 1 && n == 1 && a_step == 1) return {a.data, b.data, 1, k, k, b_step, false};
+  if (m == 1 && n == 1 && b_step == 1) return {b.data, a.data, 1, k, k, a_step, false};
+  if (m == 1 && b.transposed) return {b.data, a.data, n, k, b.ld, a_step, false};
+  if (m == 1) return {b.data, a.data, k, n, b.ld, a_step, true};
+  if (a.transposed) return {a.data, b.data, k, m, a.ld, b_step, true};
+  return {a.data, b.data, m, k, a.ld, b_step, false};
+}
+
+// Cut into parts between rows of the matrix, which each part reads from one end to the other, or
+// between columns where there is one row; sums of parts are added up in their order.
+template <class T>
+void multiply_vectors(const Launch& launch, const Operand<T, T>& a, const Operand<T, T>& b,
+                      const MatrixBatch& mc, std::int64_t k) noexcept {
+  const std::int64_t m = mc.rows, n = mc.columns, batch = mc.batch(), size = m * n;
+  const VectorProduct<T> first = vector_product(a.at(0), b.at(0), m, n, k);
+  const bool one_row = first.rows == 1 && !first.sums_rows;
+  const std::int64_t extent = one_row ? first.columns : first.rows;
+  const std::int64_t products = saturating_product(size, k);
+  const std::int64_t wanted =
+      batch >= 8 ? 1 : std::clamp<std::int64_t>(std::min(products >> 18, extent), 1, 8);
+  const std::int64_t length = divide_up(extent, wanted), parts = divide_up(extent, length);
+  const bool adds_up = parts > 1 && (one_row || first.sums_rows);
+  T* out = reinterpret_cast<T*>(mc.data);
+  const std::int64_t sums = adds_up ? batch * parts * size : 0;
+  Scratch memory(static_cast<std::size_t>(sums) * sizeof(T) + 1);
+  if (!memory) {
+    launch.fault.raise(0, Code::out_of_memory, sums * static_cast<std::int64_t>(sizeof(T)));
+    return;
+  }
+  const std::int64_t grain =
+      parts > 1 ? 1 : std::max<std::int64_t>(1, (std::int64_t{1} << 18) / products);
+  parallel_for(batch * parts, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t index = task / parts, at = task % parts * length;
+      const std::int64_t count = std::min(length, extent - at);
+      const VectorProduct<T> p = vector_product(a.at(index), b.at(index), m, n, k);
+      T* target = adds_up ? memory.as<T>() + task * size : out + index * size;
+      if (one_row) {
+        blas::gemv(false, 1, count, p.matrix + at, count, p.vector + at * p.step, p.step, target);
+      } else if (p.sums_rows) {
+        blas::gemv(true, count, p.columns, p.matrix + at * p.ld, p.ld, p.vector + at * p.step,
+                   p.step, target);
+      } else {
+        blas::gemv(false, count, p.columns, p.matrix + at * p.ld, p.ld, p.vector, p.step,
+                   target + at);
+      }
+    }
+  });
+  if (!adds_up) return;
+  for (std::int64_t index = 0; index < batch; ++index) {
+    const T* part = memory.as<T>() + index * parts * size;
+    T* target = out + index * size;
+    std::copy_n(part, size, target);
+    for (std::int64_t i = 1; i < parts; ++i) {
+      for (std::int64_t j = 0; j < size; ++j) target[j] += part[i * size + j];
+    }
+  }
+}
+
 template <class T>
 void multiply_panel(const BlasOperand<T>& a, const BlasOperand<T>& b, std::int64_t i0,
                     std::int64_t j0, std::int64_t m, std::int64_t n, std::int64_t k, T* c,
                     std::int64_t ldc) noexcept {
-  const T* a_panel = a.data + (a.transposed ? i0 : i0 * a.ld);
-  const T* b_panel = b.data + (b.transposed ? j0 * b.ld : j0);
-  // A vector times a matrix is bound by reading the matrix once, which gemv does.
-  const bool a_vector = m == 1 && (!a.transposed || a.ld == 1);
-  const bool b_vector = n == 1 && (b.transposed || b.ld == 1);
-  if (a_vector) {
-    if (b.transposed) {
-      blas::gemv(false, n, k, b_panel, b.ld, a_panel, c);
-    } else {
-      blas::gemv(true, k, n, b_panel, b.ld, a_panel, c);
-    }
-  } else if (b_vector && ldc == 1) {
-    if (a.transposed) {
-      blas::gemv(true, k, m, a_panel, a.ld, b_panel, c);
-    } else {
-      blas::gemv(false, m, k, a_panel, a.ld, b_panel, c);
-    }
-  } else {
-    blas::gemm<T>(a.transposed, b.transposed, m, n, k, T{1}, a_panel, a.ld, b_panel, b.ld, T{}, c,
-                  ldc);
-  }
+  blas::gemm<T>(a.transposed, b.transposed, m, n, k, T{1}, a.data + (a.transposed ? i0 : i0 * a.ld),
+                a.ld, b.data + (b.transposed ? j0 * b.ld : j0), b.ld, T{}, c, ldc);
 }
 
 template <class T, class Element>
@@ -236,6 +290,9 @@ void multiply(const Launch& launch, const MatrixBatch& ma, const MatrixBatch& mb
   b.pack(reinterpret_cast<T*>(memory.as<char>() + a_bytes));
 
   const std::int64_t m = mc.rows, n = mc.columns, k = ma.columns, batch = mc.batch();
+  if constexpr (std::is_same_v<T, Element>) {
+    if (m == 1 || n == 1) return multiply_vectors<T>(launch, a, b, mc, k);
+  }
   const Partition cuts = partition(m, n, k);
   const std::int64_t panels = cuts.panels();
   const std::int64_t products = saturating_product(saturating_product(m, n), k);
