@@ -1,9 +1,6 @@
-// matmul, inv, solve, cholesky, det and read_file against plain loops. The OpenBLAS library is the
+// matmul, inv, solve, cholesky and det against plain loops. The OpenBLAS library is the
 // first argument, or NITINOL_TEST_BLAS in the environment; without one the program is skipped (77).
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -17,14 +14,11 @@
 #include <limits>
 #include <memory>
 #include <random>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "check.h"
 #include "cpu/blas.h"
-#include "cpu/half.h"
-#include "cpu/kernels/files.h"
 #include "cpu/kernels/linalg.h"
 #include "cpu/kernels/matmul.h"
 #include "cpu/pool.h"
@@ -517,120 +511,6 @@ void test_faults_of(DType dtype) {
   }
 }
 
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& bytes) {
-    const char* folder = std::getenv("TMPDIR");
-    path_ = std::string(folder ? folder : "/tmp") + "/nitinol_test_XXXXXX";
-    const int descriptor = mkstemp(path_.data());
-    CHECK(descriptor >= 0);
-    CHECK(write(descriptor, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
-    struct stat status;
-    CHECK(fstat(descriptor, &status) == 0);
-#ifdef __APPLE__
-    const timespec written = status.st_mtimespec;
-#else
-    const timespec written = status.st_mtim;
-#endif
-    mtime_ = std::int64_t{written.tv_sec} * 1000000000 + written.tv_nsec;
-    size_ = status.st_size;
-    close(descriptor);
-  }
-  ~TemporaryFile() { unlink(path_.c_str()); }
-
-  void fill(Params& params, std::int64_t offset, bool swapped, std::int64_t dtype) const {
-    params.text = path_;
-    params.ints = {offset, swapped, dtype, size_, mtime_};
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-  std::int64_t size_ = 0, mtime_ = 0;
-};
-
-void test_read_file() {
-  constexpr std::int64_t count = 3000000, offset = 5;  // several chunks, unaligned
-  std::vector<float> data(count);
-  for (float& x : data) x = random_value<float>();
-  std::string bytes(offset, 'x');
-  bytes.append(reinterpret_cast<const char*>(data.data()), count * sizeof(float));
-  const TemporaryFile file(bytes + "tail");
-  Array<float> out = contiguous<float>({count});
-  const View view = out.view(DType::float32);
-  Params params;
-  file.fill(params, offset, false, -1);
-  CHECK(!run(kernels::read_file, {}, view, params).failed());
-  CHECK(std::memcmp(out.first, data.data(), count * sizeof(float)) == 0);
-
-  file.fill(params, offset, true, -1);
-  CHECK(!run(kernels::read_file, {}, view, params).failed());
-  for (std::int64_t i : {std::int64_t{0}, count / 2, count - 1}) {
-    CHECK(std::bit_cast<std::uint32_t>(out.first[i]) ==
-          __builtin_bswap32(std::bit_cast<std::uint32_t>(data[i])));
-  }
-
-  // Another time of modification, then a size that no longer holds the data, then nothing at all.
-  file.fill(params, offset, false, -1);
-  const timespec times[2] = {{0, UTIME_OMIT}, {1000, 0}};
-  CHECK(utimensat(AT_FDCWD, file.path().c_str(), times, 0) == 0);
-  check_fault(run(kernels::read_file, {}, view, params), Code::io, offset, count * 4);
-  CHECK(run(kernels::read_file, {}, view, params).get().native == ESTALE);
-  params.ints[4] = kernels::unchecked_mtime;
-  CHECK(!run(kernels::read_file, {}, view, params).failed());
-  CHECK(truncate(file.path().c_str(), 1000) == 0);
-  const Fault cut = run(kernels::read_file, {}, view, params).get();
-  CHECK(cut.code == Code::io && cut.native == 0);
-  CHECK(cut.args[0] == offset && cut.args[1] == count * 4 && cut.args[2] == 1000 - offset);
-  CHECK(unlink(file.path().c_str()) == 0);
-  CHECK(run(kernels::read_file, {}, view, params).get().native == ENOENT);
-  CHECK(mkfifo(file.path().c_str(), 0600) == 0);
-  CHECK(run(kernels::read_file, {}, view, params).get().native == ESTALE);
-  CHECK(unlink(file.path().c_str()) == 0 && mkdir(file.path().c_str(), 0700) == 0);
-  CHECK(run(kernels::read_file, {}, view, params).get().native == EISDIR);
-  CHECK(rmdir(file.path().c_str()) == 0);
-}
-
-void test_read_conversions() {
-  std::string bytes;
-  for (int i = 0; i < 65536; ++i) bytes.append(reinterpret_cast<const char*>(&i), 2);
-  const TemporaryFile file(bytes);
-  Array<float> out = contiguous<float>({65536});
-  Params params;
-  for (const bool half : {true, false}) {
-    for (const bool swapped : {false, true}) {
-      file.fill(params, 0, swapped,
-                half ? static_cast<std::int64_t>(DType::float16) : kernels::file_bfloat16);
-      CHECK(!run(kernels::read_file, {}, out.view(DType::float32), params).failed());
-      for (std::uint32_t i = 0; i < 65536; ++i) {
-        const auto bits = static_cast<std::uint16_t>(swapped ? __builtin_bswap16(i) : i);
-        const float wanted = half ? static_cast<float>(std::bit_cast<float16>(bits))
-                                  : std::bit_cast<float>(std::uint32_t{bits} << 16);
-        CHECK(wanted == out.first[i] || (wanted != wanted && out.first[i] != out.first[i]));
-      }
-    }
-  }
-  // Bytes of a file that are no booleans.
-  Array<bool> flags = contiguous<bool>({65536});
-  file.fill(params, 0, false, -1);
-  CHECK(!run(kernels::read_file, {}, flags.view(DType::bool_), params).failed());
-  for (int i = 0; i < 65536; ++i) {
-    std::uint8_t byte;
-    std::memcpy(&byte, flags.first + i, 1);
-    CHECK(byte == (bytes[i] != 0));
-  }
-  // Complex numbers keep the order of their parts.
-  Array<complex64> pairs = contiguous<complex64>({100});
-  file.fill(params, 0, true, -1);
-  CHECK(!run(kernels::read_file, {}, pairs.view(DType::complex64), params).failed());
-  std::uint32_t first;
-  std::memcpy(&first, bytes.data(), 4);
-  CHECK(std::bit_cast<std::uint32_t>(pairs.first[0].real()) == __builtin_bswap32(first));
-  file.fill(params, 0, false, static_cast<std::int64_t>(DType::int8));
-  CHECK(run(kernels::read_file, {}, pairs.view(DType::complex64), params).get().code ==
-        Code::internal);
-}
-
 void test_without_blas() {
   CHECK(!blas::loaded());
   Array<float> a = contiguous<float>({2, 2}), c = contiguous<float>({2, 2});
@@ -649,8 +529,6 @@ void test_without_blas() {
 
 int main(int argc, char** argv) {
   test_partition();
-  test_read_file();
-  test_read_conversions();
   test_without_blas();
   const char* library = argc > 1 ? argv[1] : std::getenv("NITINOL_TEST_BLAS");
   if (!library) {
