@@ -24,6 +24,17 @@ def is_basic(key: Any) -> bool:
     return type(key) in _BASIC
 
 
+def _sliced(item: slice, size: int) -> tuple[int, int, int]:
+    """Start, length and step of a slice of an axis.
+
+    The start of an empty slice may lie outside of the axis, and a step that nobody takes may be
+    beyond any integer of the device: they are 0 and 1 here.
+    """
+    start, stop, step = item.indices(size)
+    length = len(range(start, stop, step))
+    return start if length else 0, length, step if length > 1 else 1
+
+
 def basic_view(x: Array, key: Any) -> Array:
     """``x[key]`` for a basic key: what `plan_of` finds, without what only updates need."""
     items = key if type(key) is tuple else (key,)
@@ -43,10 +54,8 @@ def basic_view(x: Array, key: Any) -> Array:
             pace += strides[axis : axis + rest]
             axis += rest
         elif type(item) is slice:
-            start, stop, step = item.indices(shape[axis])
-            length = len(range(start, stop, step))
-            if length:
-                offset += start * strides[axis]
+            start, length, step = _sliced(item, shape[axis])
+            offset += start * strides[axis]
             sizes.append(length)
             pace.append(strides[axis] * step)
             axis += 1
@@ -200,11 +209,9 @@ def plan_of(x: Array, key: Any) -> Plan:
         elif item is None:
             keep(1, 0)
         elif isinstance(item, slice):
-            start, stop, step = item.indices(shape[axis])
-            length = len(range(start, stop, step))
-            # The start of an empty slice may lie outside.
-            offset += start * strides[axis] if length else 0
-            starts[axis], steps[axis], lengths[axis] = start if length else 0, step, length
+            start, length, step = _sliced(item, shape[axis])
+            offset += start * strides[axis]
+            starts[axis], steps[axis], lengths[axis] = start, step, length
             keep(length, strides[axis] * step)
             axis += 1
         else:

@@ -77,6 +77,8 @@ def test_a_mask_over_all_axes(data):
         np.s_[np.array([[True, False, True], [False, False, True]]), 1:3],
         np.s_[0, np.array([True, False, True])],
         np.s_[[True, False], [False, True, False]],
+        np.s_[1 :: 2**70, :: -(2**70)],
+        np.s_[[1], 5 :: 2**70],
         np.s_[...],
         (),
         None,
