@@ -1,4 +1,4 @@
-"""Random graphs of arrays, with a model in NumPy that says what each array must be or must raise."""
+"""Random graphs of arrays, with a model in NumPy that says what each must be or must raise."""
 
 import dataclasses
 from collections.abc import Callable
@@ -190,11 +190,7 @@ def failing_step(error: nt.DeviceError) -> int:
 def programs(draw, failing=False, min_steps=4, max_steps=20, streams=3):
     """Draw a program; with `failing`, some of its steps fail by themselves."""
     dtype = draw(st.sampled_from(DTYPES))
-    leaves = draw(
-        st.lists(
-            st.tuples(*[st.integers(-9, 9)] * (N * N)), min_size=1, max_size=3
-        )
-    )
+    leaves = draw(st.lists(st.tuples(*[st.integers(-9, 9)] * (N * N)), min_size=1, max_size=3))
     used = draw(st.integers(1, streams))
     stream = st.integers(0, used - 1)
     steps = [Step("leaf", (), 0) for _ in leaves]

@@ -1,9 +1,9 @@
 """What the tests of failures share: streams, fusion limits, and a check that nothing is lost."""
 
 import pytest
-from nitinol import _runtime
 
 import nitinol as nt
+from nitinol import _runtime
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,13 @@ import contextlib
 import random
 import threading
 
-import graphs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nitinol import _runtime
 
+import graphs
 import nitinol as nt
+from nitinol import _runtime
 
 FUSION = st.sampled_from([1, 2, 3, 1000])
 PHASES = st.sampled_from(["encode", "commit", "completion"])

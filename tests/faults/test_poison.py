@@ -1,4 +1,4 @@
-"""G2: every route that reads a failed array raises, the first time and the last, the same report."""
+"""G2: every route that reads a failed array raises the same report, every time."""
 
 import copy
 import gc

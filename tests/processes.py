@@ -1,0 +1,46 @@
+"""Runs programs in processes of their own, for what would end or hang the tests' process."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import nitinol
+
+HEADER = """
+import os, signal, sys, threading, time
+import faulthandler; faulthandler.enable()
+import numpy as np
+import nitinol as nt
+"""
+
+
+def run(program, *arguments, timeout=60, header=HEADER, **environment):
+    """Run a Python program; give its return code, standard output and error, and seconds.
+
+    A program that hangs is killed, and fails the test.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "NITINOL_FAULTS"}
+    # The tested package, wherever the tests found it.
+    path = str(Path(nitinol.__file__).parents[1])
+    paths = os.pathsep.join(p for p in (path, inherited.get("PYTHONPATH")) if p)
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", header + textwrap.dedent(program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**inherited, "PYTHONPATH": paths, **environment},
+    )
+    done.seconds = time.monotonic() - start
+    return done
+
+
+def succeed(program, *arguments, **options):
+    """Run a program that must end well and say nothing on standard error; give its output."""
+    done = run(program, *arguments, **options)
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    assert done.stderr == ""
+    return done.stdout
