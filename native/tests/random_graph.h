@@ -1,0 +1,295 @@
+// RandomGraph: graphs of every kind of node, and the oracle: what each array is worth, or which
+// failures it must name, by plain recursion over what was built.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <random>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "check.h"
+#include "nitinol/graph.h"
+#include "null_device.h"
+
+namespace nitinol::testing {
+
+class RandomGraph {
+ public:
+  // Nodes of `parent`, which has stopped changing, may be read as well.
+  RandomGraph(NullDevice& device, std::vector<Stream*> streams, unsigned seed,
+              const RandomGraph* parent = nullptr)
+      : device_(device), streams_(std::move(streams)), random_(seed), parent_(parent) {}
+
+  // The arrays that a handle is still held of.
+  const std::vector<std::size_t>& held() const { return held_; }
+  Node* node(std::size_t i) const { return specs_[i].node.get(); }
+  std::mt19937& random() { return random_; }
+
+  void add() {
+    const unsigned kind = held_.size() < 3 ? 0 : random_() % 20;
+    if (kind == 0) {
+      add_leaf();
+    } else if (kind < 3) {
+      add_view();
+    } else if (kind < 6) {
+      add_kernel();
+    } else if (kind < 8) {
+      add_update();
+    } else {
+      add_elementwise();
+    }
+  }
+  // Gives up the handle of one array; its readers keep it alive.
+  void drop() {
+    if (held_.size() < 4) return;
+    const std::size_t at = random_() % held_.size();
+    specs_[held_[at]].node = nullptr;
+    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  std::vector<Node*> pick(std::size_t most) {
+    std::vector<Node*> roots;
+    for (std::size_t n = 1 + random_() % most; n > 0 && !held_.empty(); --n) {
+      roots.push_back(specs_[held_[random_() % held_.size()]].node.get());
+    }
+    return roots;
+  }
+  std::vector<Node*> all() const {
+    std::vector<Node*> roots;
+    for (std::size_t i : held_) roots.push_back(specs_[i].node.get());
+    return roots;
+  }
+  void forget() {
+    held_.clear();
+    for (Spec& spec : specs_) spec.node = nullptr;
+  }
+
+  // Everything held is resolved: is it what it must be?
+  void check() {
+    std::vector<std::set<Root>> roots;
+    for (std::size_t i = 0; i < parents() + specs_.size(); ++i) {
+      const Spec& s = spec(i);
+      Root root;
+      std::set<Root> expected;
+      if (s.number >= 0 && device_.struck(s.number, root)) {
+        expected.insert(root);
+      } else {
+        for (std::size_t input : s.inputs) {
+          expected.insert(roots[input].begin(), roots[input].end());
+        }
+      }
+      if (i >= parents() && s.node) check(s, expected);
+      roots.push_back(std::move(expected));
+    }
+  }
+  std::int64_t poisoned = 0;
+  std::int64_t ready = 0;
+
+ private:
+  struct Spec {
+    Ref<Node> node;
+    std::int64_t number = -1;
+    std::vector<std::size_t> inputs;  // the parent's come first
+    std::vector<std::int64_t> value;
+  };
+
+  std::size_t parents() const { return parent_ ? parent_->specs_.size() : 0; }
+  const Spec& spec(std::size_t i) const {
+    return i < parents() ? parent_->specs_[i] : specs_[i - parents()];
+  }
+  std::vector<const Spec*> inputs(const Spec& of) const {
+    std::vector<const Spec*> found;
+    for (std::size_t i : of.inputs) found.push_back(&spec(i));
+    return found;
+  }
+
+  void check(const Spec& spec, const std::set<Root>& roots) {
+    const State state = spec.node->state();
+    if (roots.empty()) {
+      CHECK(state == State::ready);
+      ++ready;
+      const Layout& layout = spec.node->layout();
+      CHECK(layout.size() == static_cast<std::int64_t>(spec.value.size()));
+      for (std::int64_t e = 0; e < layout.size(); ++e) {
+        CHECK(load(*spec.node, layout.shape(), e) == spec.value[static_cast<std::size_t>(e)]);
+      }
+      return;
+    }
+    CHECK(state == State::poisoned);
+    ++poisoned;
+    std::set<Root> named;
+    for (const Ref<Report>& report : spec.node->poison()->roots()) {
+      named.insert({report->submission, report->unit});
+    }
+    CHECK(named.size() == spec.node->poison()->roots().size());
+    CHECK(named == roots);
+  }
+
+  Stream* stream() { return streams_[random_() % streams_.size()]; }
+  Ref<Params> number(Spec& spec) {
+    static std::atomic<std::int64_t> next{1};
+    auto params = Ref<Params>::adopt(new Params);
+    spec.number = next.fetch_add(1);
+    params->ints = {spec.number};
+    return params;
+  }
+  // The number of a held array with this dtype whose size is 1 or `size` (0: any).
+  std::size_t choose(DType dtype, std::int64_t size) {
+    for (int tries = 0; tries < 60; ++tries) {
+      const bool inherit = parent_ && !parent_->held_.empty() && random_() % 6 == 0;
+      const RandomGraph& from = inherit ? *parent_ : *this;
+      if (from.held_.empty()) continue;
+      // Mostly recent ones, so that chains get long.
+      const std::size_t count = from.held_.size();
+      const std::size_t back =
+          random_() % 3 == 0 ? random_() % count : random_() % std::min<std::size_t>(count, 5);
+      const std::size_t i = from.held_[count - 1 - back];
+      const Node& node = *from.specs_[i].node;
+      const std::int64_t n = node.layout().size();
+      if (node.dtype() != dtype || (size != 0 && n != 1 && n != size)) continue;
+      return inherit ? i : parents() + i;
+    }
+    return make_leaf(dtype, size == 0 ? 4 : size);
+  }
+  std::size_t keep(Spec made) {
+    held_.push_back(specs_.size());
+    specs_.push_back(std::move(made));
+    return parents() + specs_.size() - 1;
+  }
+  std::size_t make_leaf(DType dtype, std::int64_t size) {
+    Spec leaf;
+    const std::int64_t shape[] = {size};
+    Ref<Buffer> buffer =
+        Buffer::allocate(device_.memory, static_cast<std::size_t>(size) * itemsize(dtype));
+    CHECK(buffer);
+    leaf.node = Node::make_data(dtype, Layout(shape), streams_[0], std::move(buffer));
+    for (std::int64_t e = 0; e < size; ++e) {
+      const std::int64_t value =
+          dtype == DType::bool_ ? random_() % 2 : static_cast<std::int64_t>(random_()) - (1 << 30);
+      leaf.value.push_back(value);
+      store(*leaf.node, e, value);
+    }
+    return keep(std::move(leaf));
+  }
+  void add_leaf() { make_leaf(random_() % 4 ? DType::int64 : DType::bool_, size()); }
+  std::int64_t size() { return random_() % 4 == 0 ? 1 : random_() % 4 == 0 ? 7 : 4; }
+
+  static std::int64_t at(const Spec& spec, std::int64_t e) {
+    return spec.value[spec.value.size() == 1 ? 0 : static_cast<std::size_t>(e)];
+  }
+  // Makes the node of an array whose value is known, on the inputs chosen for it.
+  void finish(Spec made, Op op, DType dtype, Layout layout) {
+    std::vector<Node*> nodes;
+    for (const Spec* input : inputs(made)) nodes.push_back(input->node.get());
+    Ref<Params> params = number(made);
+    made.node = Node::make(op, dtype, std::move(layout), stream(), nodes, std::move(params));
+    keep(std::move(made));
+  }
+
+  void add_elementwise() {
+    static constexpr Op ops[] = {Op::add,  Op::subtract, Op::multiply, Op::negative,
+                                 Op::less, Op::where,    Op::cast};
+    const Op op = ops[random_() % 7];
+    Spec made;
+    if (op == Op::where || op == Op::cast) made.inputs.push_back(choose(DType::bool_, 0));
+    while (made.inputs.size() < info(op).arity) {
+      std::int64_t n = 0;
+      for (const Spec* input : inputs(made)) {
+        n = std::max(n, static_cast<std::int64_t>(input->value.size()));
+      }
+      made.inputs.push_back(choose(DType::int64, n <= 1 ? 0 : n));
+    }
+    std::int64_t n = 1;
+    for (const Spec* input : inputs(made)) {
+      n = std::max(n, static_cast<std::int64_t>(input->value.size()));
+    }
+    for (std::int64_t e = 0; e < n; ++e) {
+      std::int64_t x[3];
+      int k = 0;
+      for (const Spec* input : inputs(made)) x[k++] = at(*input, e);
+      made.value.push_back(apply(op, x));
+    }
+    const std::int64_t shape[] = {n};
+    finish(std::move(made), op, op == Op::less ? DType::bool_ : DType::int64, Layout(shape));
+  }
+
+  void add_kernel() {
+    Spec made;
+    for (unsigned n = 1 + random_() % 5; n > 0; --n) {
+      made.inputs.push_back(choose(random_() % 5 ? DType::int64 : DType::bool_, 0));
+    }
+    const std::int64_t n = size();
+    for (std::int64_t e = 0; e < n; ++e) {
+      std::int64_t sum = 0;
+      std::size_t k = 0;
+      for (const Spec* input : inputs(made)) {
+        const auto count = static_cast<std::int64_t>(input->value.size());
+        sum = mix(sum, input->value[static_cast<std::size_t>((e + 1) % count)], k++);
+      }
+      made.value.push_back(sum);
+    }
+    const std::int64_t shape[] = {n};
+    finish(std::move(made), Op::concatenate, DType::int64, Layout(shape));
+  }
+
+  // The array that is updated is often dropped at once, so that its buffer may be taken over.
+  void add_update() {
+    Spec made;
+    const std::size_t x = choose(DType::int64, 0);
+    const auto n = static_cast<std::int64_t>(spec(x).value.size());
+    const std::size_t fresh = choose(DType::int64, n);
+    const std::size_t start = choose(DType::int64, 1);
+    made.inputs = {x, fresh, start};
+    made.value = spec(x).value;
+    const auto count = static_cast<std::int64_t>(spec(fresh).value.size());
+    const std::int64_t from = std::clamp<std::int64_t>(spec(start).value[0], 0, n - count);
+    for (std::int64_t e = 0; e < count; ++e) {
+      made.value[static_cast<std::size_t>(from + e)] =
+          spec(fresh).value[static_cast<std::size_t>(e)];
+    }
+    const std::int64_t shape[] = {n};
+    finish(std::move(made), Op::slice_update, DType::int64, Layout(shape));
+    const auto own = std::find(held_.begin(), held_.end(), x - parents());
+    if (x >= parents() && own != held_.end() && random_() % 2) {
+      specs_[*own].node = nullptr;
+      held_.erase(own);
+    }
+  }
+
+  void add_view() {
+    Spec made;
+    const std::size_t of = choose(random_() % 4 ? DType::int64 : DType::bool_, 0);
+    made.inputs = {of};
+    const std::vector<std::int64_t> value = spec(of).value;
+    const Layout& layout = spec(of).node->layout();
+    const auto n = static_cast<std::int64_t>(value.size());
+    const std::int64_t stride = layout.stride(0);
+    std::int64_t shape[] = {n};
+    std::int64_t strides[] = {-stride};
+    std::int64_t offset = layout.offset() + (n - 1) * stride;
+    if (n == 1) {  // broadcast
+      shape[0] = 4;
+      strides[0] = 0;
+      made.value.assign(4, value[0]);
+    } else if (random_() % 2) {  // the same again
+      strides[0] = stride;
+      offset = layout.offset();
+      made.value = value;
+    } else {  // reversed
+      made.value.assign(value.rbegin(), value.rend());
+    }
+    made.node = Node::make_view(spec(of).node.get(), Layout(shape, strides, offset));
+    keep(std::move(made));
+  }
+
+  NullDevice& device_;
+  std::vector<Stream*> streams_;
+  std::mt19937 random_;
+  const RandomGraph* parent_;
+  std::vector<Spec> specs_;
+  std::vector<std::size_t> held_;
+};
+
+}  // namespace nitinol::testing
