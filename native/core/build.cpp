@@ -86,6 +86,7 @@ void Planner::build_kernel(Plan& plan, const Group& group, Unit& unit) {
 }
 
 std::uint16_t Planner::input_slot(Node* node) {
+  // The same few arrays come again and again, the latest most often.
   const auto at = std::find(inputs_.begin(), inputs_.end(), node);
   const auto slot = static_cast<std::uint16_t>(at - inputs_.begin());
   if (at == inputs_.end()) inputs_.push_back(node);

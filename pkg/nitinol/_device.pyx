@@ -29,6 +29,7 @@ cdef dict _devices = {}
 
 native.start()
 
+cdef native.Stream* _default_stream = native.device_at(0).default_stream()
 
 cdef int load_blas() except -1:
     path = _openblas.library_path()
@@ -285,7 +286,7 @@ cdef native.Stream* current_stream() except NULL:
         entered = _current.get()
         if entered is not None:
             return (<Stream> (<tuple> entered)[0]).stream
-    return native.device_at(0).default_stream()
+    return _default_stream
 
 
 cdef int refuse(int reason) except -1:

@@ -18,11 +18,16 @@ class Keep : public Counted<Keep> {
 
   // The objects waiting for release, as a list; the caller owns it and deletes each.
   static Keep* take_discarded() noexcept;
-  static bool any_discarded() noexcept;
+  static bool any_discarded() noexcept {
+    return discarded_.load(std::memory_order_relaxed) != nullptr;
+  }
   Keep* next() const noexcept { return next_; }
   static void free(Keep* self) noexcept { delete self; }
 
  private:
+  // Looked at by every operator, so the load is inline.
+  static inline constinit std::atomic<Keep*> discarded_{nullptr};
+
   void* object_;
   Keep* next_ = nullptr;
 };
