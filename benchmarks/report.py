@@ -16,7 +16,7 @@ from serving import Result
 # memory is not, and a request leaks a cache of tens of megabytes or nothing.
 FLAT_LATENCY = 1.5
 LATENCY_NOISE = 0.25  # seconds
-FLAT_MEMORY = 32e6
+FLAT_MEMORY = 10e6
 MIN_SAMPLES = 6
 # The phase that only gathers the answers: its first requests take memory for the first time.
 WARM_UP = "reference"
