@@ -297,5 +297,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a model may say what the terminal cannot show
+    # A model may say what the terminal cannot show; lines appear as they come, in files too.
+    sys.stdout.reconfigure(errors="replace", line_buffering=True)
     sys.exit(main())
