@@ -125,6 +125,7 @@ def load(options):
         try:
             model = Llama(path)
             tokenizer = Tokenizer(model.metadata)
+            tokenizer.encode_frame("")  # a chat template that fails does so here
             break
         except nt.DeviceError as error:
             if attempt == LOAD_ATTEMPTS or error.report.code == "io":

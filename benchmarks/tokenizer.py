@@ -143,7 +143,12 @@ class Tokenizer:
 
     def encode_frame(self, instruction: str) -> tuple[list[int], list[int]]:
         """Give the token ids before and after a text that follows an instruction in a chat."""
-        before, after = self.chat(instruction + "\0").split("\0")
+        parts = self.chat(instruction + "\0").split("\0")
+        if len(parts) != 2:
+            raise ValueError(
+                f"The file's chat template shows a question {len(parts) - 1} times; expected once."
+            )
+        before, after = parts
         return self._begin(self.encode(before)), self.encode(after)
 
     def _begin(self, ids: list[int]) -> list[int]:

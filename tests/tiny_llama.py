@@ -46,6 +46,7 @@ def write_tiny_llama(
     extra=(),
     types=None,
     metadata=None,
+    template=TEMPLATE,
 ):
     """Write a llama of 2 layers, 4 heads and 2 key-value heads, width 64.
 
@@ -69,6 +70,8 @@ def write_tiny_llama(
         Types of single tensors by name.
     metadata : dict
         Further floats, or strings, under "llama.".
+    template : str
+        The chat template.
     """
     layers, width, heads, kv_heads, hidden = 2, 64, 4, 2, 96
     head_size = width // heads
@@ -91,7 +94,7 @@ def write_tiny_llama(
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)
+    writer.add_chat_template(template)
     for key, value in (metadata or {}).items():
         add = writer.add_string if isinstance(value, str) else writer.add_float32
         add(f"llama.{key}", value)

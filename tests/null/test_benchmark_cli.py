@@ -127,6 +127,9 @@ def unfit(**options):
         (unfit(types={"blk.0.attn_q.weight": Type.Q5_0}), "Q5_0"),
         (unfit(architecture="gpt2"), "The file's architecture is 'gpt2'; expected 'llama'"),
         (unfit(without=["blk.0.ffn_down.weight"]), "no tensor 'blk.0.ffn_down.weight'"),
+        (unfit(template="{{ nowhere"), "chat template cannot be used"),
+        (unfit(template="{{ raise_exception('no.') }}"), "refuses the conversation: no."),
+        (unfit(template="hi"), "shows a question 0 times; expected once"),
         (unfit(extra=["rope_freqs.weight"]), "'rope_freqs.weight', which is not supported"),
     ],
     ids=[
@@ -140,6 +143,9 @@ def unfit(**options):
         "type",
         "architecture",
         "missing",
+        "template",
+        "refusal",
+        "deaf",
         "extra",
     ],
 )
