@@ -37,12 +37,14 @@ Stream* Device::make_stream() {
   if (!idle_.empty()) {
     Stream* stream = idle_.back();
     idle_.pop_back();
+    // Another number, so that failures of its last owner are not this one's.
+    stream->index = next_index_++;
     return stream;
   }
   idle_.reserve(streams_.size() + 1);  // so that recycling never allocates
   auto* stream = new Stream;
   stream->device = this;
-  stream->index = static_cast<std::uint32_t>(streams_.size());
+  stream->index = next_index_++;
   stream->id = next_stream_id++;
   streams_.push_back(stream);
   return stream;

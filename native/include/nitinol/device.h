@@ -78,6 +78,7 @@ class Device {
   friend class Planner;
   std::vector<Stream*> streams_;  // under the graph lock
   std::vector<Stream*> idle_;
+  std::uint32_t next_index_ = 0;
   Stream* default_stream_;
 };
 
