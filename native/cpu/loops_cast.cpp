@@ -22,8 +22,9 @@ NITINOL_INLINE I cut(F v) noexcept {
   constexpr F low = static_cast<F>(std::numeric_limits<I>::min());
   // For int32 in double, -2147483648.5 is still in range.
   constexpr bool exact = std::numeric_limits<F>::digits > std::numeric_limits<I>::digits;
-  const bool fits = (exact ? v > low - 1 : v >= low) & (v < -low);
-  return static_cast<I>(fits ? v : low);
+  const int above = exact ? v > low - 1 : v >= low;
+  const int below = v < -low;
+  return static_cast<I>((above & below) != 0 ? v : low);
 }
 
 template <class To, class F>
@@ -46,7 +47,7 @@ NITINOL_INLINE To convert(From v) noexcept {
     return v;
   } else if constexpr (std::is_same_v<To, bool>) {
     if constexpr (is_complex_type<From>) {
-      return (v.real() != 0) | (v.imag() != 0);
+      return v.real() != 0 || v.imag() != 0;
     } else if constexpr (is_half<From>) {
       return (std::bit_cast<std::uint16_t>(v) & 0x7fffu) != 0;
     } else {

@@ -7,6 +7,7 @@ namespace nitinol::cpu::kernels {
 
 void concatenate(const Launch& launch) noexcept {
   const View& out = launch.output;
+  if (out.layout->size() == 0) return;
   const auto axis = static_cast<int>(launch.params.ints[0]);
   std::int64_t strides[max_ndim];
   row_major(out.layout->shape(), strides);
@@ -22,6 +23,7 @@ void pad(const Launch& launch) noexcept {
   const View& x = launch.inputs[0];
   const View& value = launch.inputs[1];
   const View& out = launch.output;
+  if (out.layout->size() == 0) return;
   const auto item = static_cast<std::int64_t>(itemsize(out.dtype));
   const int ndim = out.layout->ndim();
   std::int64_t strides[max_ndim];

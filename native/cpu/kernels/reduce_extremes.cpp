@@ -8,18 +8,14 @@
 namespace nitinol::cpu::kernels {
 namespace {
 
-// float16 is compared as float32, bool as a byte.
-template <class T>
-using Comparable = std::conditional_t<
-    std::is_same_v<T, float16>, float,
-    std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>>;
-
+// float16 is compared as float32.
 template <class T, bool is_max>
 struct Extreme {
-  using In = std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>;
-  using Acc = Comparable<T>;
+  using In = T;
+  using Acc = std::conditional_t<std::is_same_v<T, float16>, float, T>;
   static constexpr bool exact = true;
   static constexpr bool sequential = false;
+  static constexpr bool cloned = true;
   static Acc identity() noexcept {
     using L = std::numeric_limits<Acc>;
     if constexpr (L::has_infinity) return is_max ? -L::infinity() : L::infinity();
@@ -34,12 +30,12 @@ struct Extreme {
     }
   }
   static Acc combine(Acc a, Acc b) noexcept {
-    const bool better = is_max ? b > a : b < a;
+    const int better = is_max ? b > a : b < a;
     if constexpr (std::is_floating_point_v<Acc>) {
       // A NaN takes over, and nothing compares better than a NaN afterwards.
-      return better | (b != b) ? b : a;
+      return (better | static_cast<int>(b != b)) != 0 ? b : a;
     } else {
-      return better ? b : a;
+      return better != 0 ? b : a;
     }
   }
   // Looks for NaN beside the chain of comparisons, which is then one instruction a step.
@@ -81,27 +77,47 @@ struct Extreme {
   }
 };
 
-template <bool is_max>
-void extreme(const Launch& launch) noexcept {
-  if (is_complex(launch.inputs[0].dtype)) return refuse(launch);
-  dispatch(launch.inputs[0].dtype, [&]<class T>(std::type_identity<T>) {
-    if constexpr (!requires(T v) { v.real(); }) reduce<Extreme<T, is_max>>(launch);
+// Calls f with the element type: bool is compared as a byte, complex numbers not at all.
+template <class F>
+void with_ordered(const Launch& launch, F f) noexcept {
+  const DType dtype = launch.inputs[0].dtype;
+  if (is_complex(dtype)) return refuse(launch);
+  dispatch(dtype == DType::bool_ ? DType::uint8 : dtype, [&]<class T>(std::type_identity<T> type) {
+    if constexpr (!std::is_same_v<T, bool> && !requires(T v) { v.real(); }) f(type);
   });
 }
 
-// The best element of a chunk and where it is.
-template <class Acc>
+template <bool is_max>
+void extreme(const Launch& launch) noexcept {
+  with_ordered(launch, [&]<class T>(std::type_identity<T>) { reduce<Extreme<T, is_max>>(launch); });
+}
+
+// The best element of a chunk, in the first bytes of `value`, and where it is.
 struct Found {
-  Acc value;
+  alignas(8) char value[8];
   std::int64_t index;
+
+  template <class Acc>
+  Acc get() const noexcept {
+    return *reinterpret_cast<const Acc*>(value);
+  }
+  template <class Acc>
+  void set(Acc v, std::int64_t at) noexcept {
+    *reinterpret_cast<Acc*>(value) = v;
+    index = at;
+  }
 };
+
+inline constexpr int find_tile = 512;  // columns searched side by side
 
 // Whether `b`, which comes later, takes the place of `a`: the first NaN wins.
 template <bool is_max, class Acc>
 NITINOL_INLINE bool takes_over(Acc a, Acc b) noexcept {
-  const bool better = is_max ? b > a : b < a;
-  if constexpr (std::is_floating_point_v<Acc>) return better | ((b != b) & (a == a));
-  return better;
+  const int better = is_max ? b > a : b < a;
+  if constexpr (std::is_floating_point_v<Acc>) {
+    return (better | (static_cast<int>(b != b) & static_cast<int>(a == a))) != 0;
+  }
+  return better != 0;
 }
 
 // The first element equal to `value` (NaN: the first NaN).
@@ -118,7 +134,7 @@ NITINOL_CLONES std::int64_t find_first(const char* x, std::int64_t stride, std::
       unsigned hits = 0;
       for (int j = 0; j < step; ++j) {
         const typename P::Acc v = P::load(p[i + j]);
-        hits |= nan ? v != v : v == value;
+        hits |= (nan ? v != v : v == value) ? 1u : 0u;
       }
       if (hits) break;
     }
@@ -130,72 +146,88 @@ NITINOL_CLONES std::int64_t find_first(const char* x, std::int64_t stride, std::
   return i;
 }
 
+template <class P>
+void find_in_row(const char* x, std::int64_t stride, std::int64_t n, Found* found) noexcept {
+  typename P::Acc value;
+  row_cloned<P>(x, stride, n, &value);
+  found->set(value, find_first<P>(x, stride, n, value));
+}
+
 // The best of each column and its row, for at most 2^31 rows.
 template <class P, bool is_max>
-NITINOL_CLONES void find_columns(const char* x, std::int64_t stride, std::int32_t n,
-                                 std::int64_t col_stride, int cols, typename P::Acc* best,
-                                 std::int32_t* index) noexcept {
+NITINOL_CLONES void find_in_columns(const char* x, std::int64_t stride, std::int64_t n,
+                                    std::int64_t col_stride, int cols, Found* found) noexcept {
   using In = typename P::In;
+  using Acc = typename P::Acc;
+  Acc best[find_tile];
+  std::int32_t index[find_tile];
   for (int j = 0; j < cols; ++j) best[j] = load_at<P>(x + j * col_stride);
   std::fill_n(index, cols, 0);
-  for (std::int32_t r = 1; r < n; ++r) {
+  for (std::int32_t r = 1; r < static_cast<std::int32_t>(n); ++r) {
     const char* row = x + r * stride;
     if (col_stride == static_cast<std::int64_t>(sizeof(In))) {
       const In* p = reinterpret_cast<const In*>(row);
       for (int j = 0; j < cols; ++j) {
-        const typename P::Acc v = P::load(p[j]);
+        const Acc v = P::load(p[j]);
         const bool take = takes_over<is_max>(best[j], v);
         best[j] = take ? v : best[j];
         index[j] = take ? r : index[j];
       }
     } else {
+#pragma GCC unroll 1
       for (int j = 0; j < cols; ++j) {
-        const typename P::Acc v = load_at<P>(row + j * col_stride);
+        const Acc v = load_at<P>(row + j * col_stride);
         if (takes_over<is_max>(best[j], v)) best[j] = v, index[j] = r;
       }
     }
   }
+  for (int j = 0; j < cols; ++j) found[j].set(best[j], index[j]);
 }
 
-template <class T, bool is_max>
-void find_extreme(const Launch& launch) noexcept {
-  using P = Extreme<T, is_max>;
-  using Acc = typename P::Acc;
+// The typed parts of a search.
+struct Finder {
+  void (*row)(const char* x, std::int64_t stride, std::int64_t n, Found* found) noexcept;
+  void (*columns)(const char* x, std::int64_t stride, std::int64_t n, std::int64_t col_stride,
+                  int cols, Found* found) noexcept;
+  bool (*takes_over)(const Found& a, const Found& b) noexcept;
+};
+
+void find_with(const Launch& launch, const Finder& finder) noexcept {
   const Reduction r(launch);
   const std::int64_t size = r.outer.size();
   if (size == 0 || r.n == 0) return;
   const std::int64_t chunks = ceil_div(r.n, chunk_length);
-  const std::size_t bytes = chunks > 1 ? sizeof(Found<Acc>) * static_cast<std::size_t>(size * chunks) : 0;
+  const std::size_t bytes =
+      chunks > 1 ? sizeof(Found) * static_cast<std::size_t>(size * chunks) : 0;
   const Scratch parts(bytes);
   if (!parts) return refuse_memory(launch, bytes);
-  Found<Acc>* found = parts.as<Found<Acc>>();
   std::int64_t* out = launch.output.as<std::int64_t>();
-  const auto put = [&](std::int64_t i, std::int64_t c, Acc value, std::int64_t index) {
-    if (chunks > 1) {
-      found[i * chunks + c] = {value, c * chunk_length + index};
+  const auto put = [&](std::int64_t i, std::int64_t c, Found found) {
+    if (chunks == 1) {
+      out[i] = found.index;
     } else {
-      out[i] = index;
+      found.index += c * chunk_length;
+      parts.as<Found>()[i * chunks + c] = found;
     }
   };
-  for_each_tile<P>(
-      r, launch.inputs[0].data, std::min(r.n, chunk_length),
+  for_each_tile(
+      r, launch.inputs[0].data, std::min(r.n, chunk_length), find_tile,
       [&](std::int64_t i, std::int64_t c, const char* x, std::int64_t n) {
-        const Acc value = reduce_row<P>(x, r.stride, n);
-        put(i, c, value, find_first<P>(x, r.stride, n, value));
+        Found found;
+        finder.row(x, r.stride, n, &found);
+        put(i, c, found);
       },
       [&](std::int64_t i, std::int64_t step, std::int64_t c, const char* x, std::int64_t n,
           std::int64_t col_stride, int cols) {
-        Acc best[column_tile<P>];
-        std::int32_t index[column_tile<P>];
-        find_columns<P, is_max>(x, r.stride, static_cast<std::int32_t>(n), col_stride, cols, best,
-                                index);
-        for (int j = 0; j < cols; ++j) put(i + j * step, c, best[j], index[j]);
+        Found found[find_tile];
+        finder.columns(x, r.stride, n, col_stride, cols, found);
+        for (int j = 0; j < cols; ++j) put(i + j * step, c, found[j]);
       });
   for (std::int64_t i = 0; i < size && chunks > 1; ++i) {
-    Found<Acc> best = found[i * chunks];
+    const Found* part = parts.as<Found>() + i * chunks;
+    Found best = part[0];
     for (std::int64_t c = 1; c < chunks; ++c) {
-      const Found<Acc> next = found[i * chunks + c];
-      if (takes_over<is_max>(best.value, next.value)) best = next;
+      if (finder.takes_over(best, part[c])) best = part[c];
     }
     out[i] = best.index;
   }
@@ -203,9 +235,13 @@ void find_extreme(const Launch& launch) noexcept {
 
 template <bool is_max>
 void arg_extreme(const Launch& launch) noexcept {
-  if (is_complex(launch.inputs[0].dtype)) return refuse(launch);
-  dispatch(launch.inputs[0].dtype, [&]<class T>(std::type_identity<T>) {
-    if constexpr (!requires(T v) { v.real(); }) find_extreme<T, is_max>(launch);
+  with_ordered(launch, [&]<class T>(std::type_identity<T>) {
+    using P = Extreme<T, is_max>;
+    using Acc = typename P::Acc;
+    find_with(launch, {find_in_row<P>, find_in_columns<P, is_max>,
+                       [](const Found& a, const Found& b) noexcept {
+                         return takes_over<is_max>(a.get<Acc>(), b.get<Acc>());
+                       }});
   });
 }
 

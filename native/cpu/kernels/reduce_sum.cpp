@@ -10,6 +10,7 @@ template <class T>
 struct Sum : Accumulator<T> {
   using Acc = typename Accumulator<T>::Acc;
   static constexpr bool sequential = false;
+  static constexpr bool cloned = std::is_arithmetic_v<Acc>;
   static Acc identity() noexcept { return additive_identity<Acc>(); }
   static Acc empty() noexcept { return Acc(0); }
   static Acc combine(Acc a, Acc b) noexcept { return a + b; }
@@ -21,6 +22,7 @@ struct Product : Accumulator<T> {
   // A tree could overflow in one branch and underflow in another where the product
   // of the elements in their order does neither.
   static constexpr bool sequential = !std::is_integral_v<T>;
+  static constexpr bool cloned = false;
   static Acc identity() noexcept { return Acc(1); }
   static Acc empty() noexcept { return Acc(1); }
   static Acc combine(Acc a, Acc b) noexcept { return multiply(a, b); }

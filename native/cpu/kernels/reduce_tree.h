@@ -10,17 +10,18 @@
 // A policy P has In (as stored), Acc, exact (any order gives the same bits), sequential
 // (no other order will do), identity(), empty(), load(In), combine(Acc older, Acc newer)
 // and store(char* out, int64 index, Acc, std::size_t itemsize); where a faster way than
-// combine is known for a block, block(const In*, int64 n).
+// combine is known for a block, block(const In*, int64 n). `cloned`: worth compiling for
+// every instruction set; never for complex products, which GCC 12 fuses on machines
+// that can even where contraction is off.
 #pragma once
 
 #include <algorithm>
 #include <bit>
 
-#include "cpu/kernels/iterate.h"
+#include "cpu/kernels/reduce_driver.h"
 
 namespace nitinol::cpu::kernels {
 
-inline constexpr std::int64_t chunk_length = 16384;
 inline constexpr std::int64_t short_length = 8;
 
 template <class P>
@@ -94,7 +95,7 @@ void gather_block(In* block, const char* x, std::int64_t stride, std::int64_t n)
 
 // A row of at most chunk_length elements (any length where P is sequential).
 template <class P>
-NITINOL_INLINE typename P::Acc reduce_row_here(const char* x, std::int64_t stride,
+NITINOL_INLINE typename P::Acc reduce_row(const char* x, std::int64_t stride,
                                           std::int64_t n) noexcept {
   using In = typename P::In;
   if (P::sequential || n <= short_length) {
@@ -138,7 +139,6 @@ NITINOL_INLINE void accumulate_rows(typename P::Acc* acc, const char* x, std::in
       const In* b = reinterpret_cast<const In*>(x + (r + 1) * stride);
       const In* c = reinterpret_cast<const In*>(x + (r + 2) * stride);
       const In* d = reinterpret_cast<const In*>(x + (r + 3) * stride);
-#pragma GCC ivdep
       for (int j = 0; j < cols; ++j) {
         auto v = P::combine(acc[j], P::load(a[j]));
         v = P::combine(v, P::load(b[j]));
@@ -175,7 +175,7 @@ inline constexpr int column_work =
 // `n` rows of `cols` columns; the result of column c goes to result[c]. `work` holds
 // column_work<P> values a column. The same bits as reduce_row of each column.
 template <class P>
-NITINOL_INLINE void reduce_columns_here(const char* x, std::int64_t stride, std::int64_t n,
+NITINOL_INLINE void reduce_columns(const char* x, std::int64_t stride, std::int64_t n,
                                    std::int64_t col_stride, int cols, typename P::Acc* result,
                                    typename P::Acc* work) noexcept {
   using Acc = typename P::Acc;
@@ -209,179 +209,60 @@ NITINOL_INLINE void reduce_columns_here(const char* x, std::int64_t stride, std:
   }
 }
 
-// The two above for the machine at hand, but for complex numbers: GCC 12 turns their
-// products into fused ones even where contraction is off.
 template <class P>
-NITINOL_CLONES typename P::Acc reduce_row_cloned(const char* x, std::int64_t stride,
-                                                 std::int64_t n) noexcept {
-  return reduce_row_here<P>(x, stride, n);
+NITINOL_CLONES void row_cloned(const char* x, std::int64_t stride, std::int64_t n,
+                               void* result) noexcept {
+  *static_cast<typename P::Acc*>(result) = reduce_row<P>(x, stride, n);
 }
 template <class P>
-NITINOL_CLONES void reduce_columns_cloned(const char* x, std::int64_t stride, std::int64_t n,
-                                          std::int64_t col_stride, int cols,
-                                          typename P::Acc* result,
-                                          typename P::Acc* work) noexcept {
-  reduce_columns_here<P>(x, stride, n, col_stride, cols, result, work);
-}
-template <class P>
-typename P::Acc reduce_row(const char* x, std::int64_t stride, std::int64_t n) noexcept {
-  if constexpr (std::is_arithmetic_v<typename P::Acc>) {
-    return reduce_row_cloned<P>(x, stride, n);
-  } else {
-    return reduce_row_here<P>(x, stride, n);
-  }
-}
-template <class P>
-void reduce_columns(const char* x, std::int64_t stride, std::int64_t n, std::int64_t col_stride,
-                    int cols, typename P::Acc* result, typename P::Acc* work) noexcept {
-  if constexpr (std::is_arithmetic_v<typename P::Acc>) {
-    reduce_columns_cloned<P>(x, stride, n, col_stride, cols, result, work);
-  } else {
-    reduce_columns_here<P>(x, stride, n, col_stride, cols, result, work);
-  }
-}
-
-// What is reduced: `outer` dimensions (operand 0: output, in elements; 1: x, in bytes)
-// and the axis itself.
-struct Reduction {
-  Nest<2> outer;
-  std::int64_t n = 0;
-  std::int64_t stride = 0;  // bytes
-
-  explicit Reduction(const Launch& launch) noexcept {
-    const View& x = launch.inputs[0];
-    const Layout& layout = *x.layout;
-    const auto item = static_cast<std::int64_t>(itemsize(x.dtype));
-    const int axis = layout.ndim() - 1;
-    n = layout.shape(axis);
-    stride = layout.stride(axis) * item;
-    std::int64_t strides[max_ndim];
-    row_major(layout.shape().first(static_cast<std::size_t>(axis)), strides);
-    for (int d = 0; d < axis; ++d) {
-      outer.push(layout.shape(d), {strides[d], layout.stride(d) * item});
-    }
-  }
-
-  // The outer dimension along which x is denser than along the reduced axis, or -1.
-  int column_dimension() const noexcept {
-    int best = -1;
-    std::int64_t smallest = magnitude(stride);
-    for (int d = 0; d < outer.ndim; ++d) {
-      const std::int64_t s = magnitude(outer.strides[1][d]);
-      if (s != 0 && s < smallest) {
-        smallest = s;
-        best = d;
-      }
-    }
-    return best;
-  }
-};
-
-// Cuts a reduction into work: row(output index, chunk, x, length) where x lies densest
-// along the reduced axis, columns(output index, its step, chunk, x, length, column
-// stride, columns) for a tile of columns elsewhere.
-template <class P, class Row, class Columns>
-void for_each_tile(const Reduction& r, const char* x, std::int64_t chunk, Row row,
-                   Columns columns) noexcept {
-  const std::int64_t chunks = ceil_div(r.n, chunk);
-  const int column = r.column_dimension();
-  if (column < 0) {
-    parallel_for(r.outer.size() * chunks, items_per_grain(std::min(chunk, r.n)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   Odometer<2> at(r.outer, r.outer.ndim, begin / chunks);
-                   std::int64_t c = begin % chunks;
-                   for (std::int64_t i = begin; i < end; ++i) {
-                     const std::int64_t first = c * chunk;
-                     row(at.offset[0], c, x + at.offset[1] + first * r.stride,
-                         std::min(chunk, r.n - first));
-                     if (++c == chunks) {
-                       c = 0;
-                       at.next();
-                     }
-                   }
-                 });
-    return;
-  }
-  Nest<2> rest = r.outer;
-  std::int64_t s[2];
-  const std::int64_t width = rest.take(column, s);
-  // Every thread gets a tile, but none narrower than a few cache lines.
-  const std::int64_t tile = std::clamp<std::int64_t>(ceil_div(width, 2 * concurrency()), 64,
-                                                     column_tile<P>);
-  const std::int64_t tiles = ceil_div(width, tile);
-  parallel_for(rest.size() * tiles * chunks,
-               items_per_grain(std::min(chunk, r.n) * std::min(tile, width)),
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t c = i % chunks;
-                   const std::int64_t first_column = i / chunks % tiles * tile;
-                   const std::int64_t first_row = c * chunk;
-                   const Odometer<2> at(rest, rest.ndim, i / chunks / tiles);
-                   columns(at.offset[0] + first_column * s[0], s[0], c,
-                           x + at.offset[1] + first_column * s[1] + first_row * r.stride,
-                           std::min(chunk, r.n - first_row), s[1],
-                           static_cast<int>(std::min(tile, width - first_column)));
-                 }
-               });
-}
-
-// Reduces chunk by chunk and hands each value to put(output index, chunk, value).
-template <class P, class Put>
-void reduce_chunks(const Launch& launch, const Reduction& r, std::int64_t chunk,
-                   Put put) noexcept {
+NITINOL_CLONES void columns_cloned(const char* x, std::int64_t stride, std::int64_t n,
+                                   std::int64_t col_stride, int cols, void* result,
+                                   void* work) noexcept {
   using Acc = typename P::Acc;
-  const bool needs_work = !P::exact && !P::sequential && r.n > short_length;
-  for_each_tile<P>(
-      r, launch.inputs[0].data, chunk,
-      [&](std::int64_t i, std::int64_t c, const char* x, std::int64_t n) {
-        put(i, c, reduce_row<P>(x, r.stride, n));
-      },
-      [&](std::int64_t i, std::int64_t step, std::int64_t c, const char* x, std::int64_t n,
-          std::int64_t col_stride, int cols) {
-        Acc result[column_tile<P>];
-        const std::size_t bytes =
-            needs_work ? sizeof(Acc) * static_cast<std::size_t>(column_work<P> * cols) : 0;
-        const Scratch work(bytes);
-        if (!work) return refuse_memory(launch, bytes);
-        reduce_columns<P>(x, r.stride, n, col_stride, cols, result, work.template as<Acc>());
-        for (int j = 0; j < cols; ++j) put(i + j * step, c, result[j]);
-      });
+  reduce_columns<P>(x, stride, n, col_stride, cols, static_cast<Acc*>(result),
+                    static_cast<Acc*>(work));
+}
+template <class P>
+void row_plain(const char* x, std::int64_t stride, std::int64_t n, void* result) noexcept {
+  *static_cast<typename P::Acc*>(result) = reduce_row<P>(x, stride, n);
+}
+template <class P>
+void columns_plain(const char* x, std::int64_t stride, std::int64_t n, std::int64_t col_stride,
+                   int cols, void* result, void* work) noexcept {
+  using Acc = typename P::Acc;
+  reduce_columns<P>(x, stride, n, col_stride, cols, static_cast<Acc*>(result),
+                    static_cast<Acc*>(work));
 }
 
-// The whole kernel of a policy.
+// The kernel of a policy: its typed parts under the untyped driver.
 template <class P>
 void reduce(const Launch& launch) noexcept {
   using Acc = typename P::Acc;
-  const Reduction r(launch);
-  char* out = launch.output.data;
-  const std::size_t item = itemsize(launch.output.dtype);
-  const std::int64_t size = r.outer.size();
-  if (size == 0) return;
-  if (r.n == 0) {
-    for (std::int64_t i = 0; i < size; ++i) P::store(out, i, P::empty(), item);
-    return;
+  Reducer reducer;
+  reducer.width = sizeof(Acc);
+  reducer.tile = column_tile<P>;
+  reducer.column_work = P::exact || P::sequential ? 0 : column_work<P>;
+  reducer.in_chunks = !P::sequential;
+  if constexpr (P::cloned) {
+    reducer.row = row_cloned<P>;
+    reducer.columns = columns_cloned<P>;
+  } else {
+    reducer.row = row_plain<P>;
+    reducer.columns = columns_plain<P>;
   }
-  if (P::sequential || r.n <= chunk_length) {
-    reduce_chunks<P>(launch, r, r.n, [&](std::int64_t i, std::int64_t, Acc value) {
-      P::store(out, i, value, item);
-    });
-    return;
-  }
-  const std::int64_t chunks = ceil_div(r.n, chunk_length);
-  const std::size_t bytes = sizeof(Acc) * static_cast<std::size_t>(size * chunks);
-  const Scratch parts(bytes);
-  if (!parts) return refuse_memory(launch, bytes);
-  Acc* part = parts.as<Acc>();
-  reduce_chunks<P>(launch, r, chunk_length, [&](std::int64_t i, std::int64_t c, Acc value) {
-    part[i * chunks + c] = value;
-  });
-  parallel_for(size, items_per_grain(chunks), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      Tree<P> tree;
-      for (std::int64_t c = 0; c < chunks; ++c) tree.push(part[i * chunks + c]);
-      P::store(out, i, tree.fold(), item);
+  reducer.empty = [](void* result) noexcept { *static_cast<Acc*>(result) = P::empty(); };
+  reducer.fold = [](const void* parts, std::int64_t count, void* result) noexcept {
+    Tree<P> tree;
+    for (std::int64_t c = 0; c < count; ++c) tree.push(static_cast<const Acc*>(parts)[c]);
+    *static_cast<Acc*>(result) = tree.fold();
+  };
+  reducer.store = [](char* out, std::int64_t first, std::int64_t step, std::int64_t count,
+                     const void* values, std::size_t item) noexcept {
+    for (std::int64_t i = 0; i < count; ++i) {
+      P::store(out, first + i * step, static_cast<const Acc*>(values)[i], item);
     }
-  });
+  };
+  reduce_with(launch, reducer);
 }
 
 }  // namespace nitinol::cpu::kernels

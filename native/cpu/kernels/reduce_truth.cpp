@@ -13,6 +13,7 @@ struct Truth {
   using Acc = Word;
   static constexpr bool exact = true;
   static constexpr bool sequential = false;
+  static constexpr bool cloned = false;
   static Acc identity() noexcept { return is_all ? static_cast<Acc>(~Acc(0)) : Acc(0); }
   static Acc empty() noexcept { return identity(); }
   static Acc load(In v) noexcept { return (v & mask) != 0 ? static_cast<Acc>(~Acc(0)) : Acc(0); }

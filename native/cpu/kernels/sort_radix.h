@@ -51,6 +51,7 @@ void count_digits(const Record* from, std::int64_t n, int shift, unsigned mask,
 // equal ones can't be told apart, by any method at all; that is what callers guarantee.
 template <class Record>
 Record* radix_sort(Record* a, Record* b, std::int64_t n, int low, int bits) noexcept {
+  if (bits == 0) return a;
   if (n <= 64) {
     std::sort(a, a + n);
     return a;
