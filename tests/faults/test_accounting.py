@@ -1,5 +1,6 @@
 """G4: every failure that struck is observed once, and until then it is kept."""
 
+import contextlib
 import gc
 import threading
 import time
@@ -206,10 +207,8 @@ def test_threads_that_observe_the_same_failures_count_them_once():
         start.wait()
         for _ in range(20):
             drained.extend(nt.Device("cpu").drain_errors())
-            try:
+            with contextlib.suppress(nt.DeviceError):
                 nt.synchronize(timeout=10)
-            except nt.DeviceError:
-                pass
 
     threads = [threading.Thread(target=job) for job in (read, read, read, sweep, sweep, sweep)]
     for thread in threads:

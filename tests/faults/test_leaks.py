@@ -46,6 +46,11 @@ def failing():
     return nt.linalg.inv(nt.zeros((8, 8)) + 0)
 
 
+def read_failure():
+    with pytest.raises(nt.LinAlgError):
+        failing().tolist()
+
+
 def error_with_a_cause():
     def fail(x):
         raise ValueError(x)
@@ -125,7 +130,7 @@ JOBS = {
     "values": lambda: nt.eval(nt.ones((10, 10)) @ nt.ones((10, 10)) + 1),
     "never evaluated": lambda: nt.ones((10, 10)) @ nt.ones((10, 10)) + 1,
     "many arrays": lambda: nt.eval([nt.ones(100) + i for i in range(500)]),
-    "failures that are read": lambda: pytest.raises(nt.LinAlgError, failing().tolist),
+    "failures that are read": read_failure,
     "failures that nobody reads": lambda: nt.async_eval(failing(), failing() + 1),
     "errors with a cause": error_with_a_cause,
     "waits that expire": expired,
