@@ -132,7 +132,7 @@ def _chain(libraries):
             y = y + x
         return y
 
-    return {lib: run for lib in libraries}
+    return dict.fromkeys(libraries, run)
 
 
 def _softmax_numpy(x):

@@ -660,7 +660,8 @@ cdef class Array:
         """
         if self.node.layout().size() != 1:
             raise ValueError(
-                f"Only an array with one element is a Python scalar, not one of shape {self.shape}.")
+                "Only an array with one element is a Python scalar, not one of shape "
+                f"{self.shape}.")
         ready(self)
         cdef DType dtype = self.node.dtype()
         if dtype == DType.float32:

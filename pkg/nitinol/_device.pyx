@@ -250,7 +250,8 @@ cdef class Stream:
 
     def __cinit__(self, device=None):
         check_forked()
-        self.device = default_device() if device is None else wrap_device((<Device> Device(device)).device)
+        chosen = default_device() if device is None else Device(device)
+        self.device = wrap_device((<Device> chosen).device)
         self.stream = self.device.device.make_stream()
         self.owned = True
 
@@ -407,7 +408,6 @@ cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1:
 
 cdef list _collect(native.Device* device, native.Observer by, int64_t stream, bint raising):
     cdef vector[native.Report*] found
-    cdef native.Report* report
     cdef size_t i
     found = native.collect(device, by, stream)
     try:

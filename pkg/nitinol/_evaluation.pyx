@@ -1,6 +1,5 @@
 """Evaluations: starting work, waiting for it, and raising what spoilt it."""
 
-from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
 from nitinol cimport _native as native

@@ -1,6 +1,12 @@
 """Arrays from and to NumPy, the buffer protocol, DLPack, pickle."""
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT,
+    PyBUF_ND,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyObject_GetBuffer,
+)
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
@@ -17,6 +23,8 @@ import numpy
 from nitinol import dtypes
 from nitinol._array import cast
 from nitinol.errors import DeviceError
+
+cdef int BUFFER_WRITE = 0x200  # PyBUF_WRITE, which Cython does not declare
 
 cdef dict _of_numpy = {d.numpy: d for d in dtypes.ALL}
 cdef dict _defaults = {
@@ -169,8 +177,8 @@ def array_protocol(Array x, dtype, copy):
     if dtype is not None and numpy.dtype(dtype) != value.dtype:
         if copy is False:
             raise ValueError(
-                f"A {value.dtype} array becomes {numpy.dtype(dtype)} only by a copy, and copy=False "
-                "was asked for.")
+                f"A {value.dtype} array becomes {numpy.dtype(dtype)} only by a copy, and "
+                "copy=False was asked for.")
         return value.astype(dtype)
     return value.copy() if copy else value
 
@@ -206,7 +214,7 @@ cdef Array copy_in(object value, native.DType dtype):
     cdef Py_ssize_t length = node.bytes()
     if length > 0:
         out = numpy.ndarray(value.shape, dtype=dtype_object(dtype).numpy,
-                            buffer=PyMemoryView_FromMemory(node.data(), length, 0x200))  # PyBUF_WRITE
+                            buffer=PyMemoryView_FromMemory(node.data(), length, BUFFER_WRITE))
         numpy.copyto(out, value, casting="unsafe")
     return x
 

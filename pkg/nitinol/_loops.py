@@ -15,29 +15,17 @@ FLOAT = 1  # integers become the default floating dtype first
 BOOL = 2
 REAL = 3  # complex gives its real part's dtype
 
-RULES = dict.fromkeys(
-    (
-        "cast where add subtract multiply floor_divide remainder power negative sign square "
-        "maximum minimum floor ceil trunc round bitwise_and bitwise_or bitwise_xor bitwise_invert "
-        "bitwise_left_shift bitwise_right_shift conj"
-    ).split(),
-    SAME,
-)
-RULES |= dict.fromkeys(
-    (
-        "divide sqrt reciprocal exp expm1 log log1p log2 log10 sin cos tan asin acos atan sinh "
-        "cosh tanh asinh acosh atanh atan2 hypot copysign nextafter logaddexp sigmoid erf"
-    ).split(),
-    FLOAT,
-)
-RULES |= dict.fromkeys(
-    (
-        "isnan isinf isfinite signbit equal not_equal less less_equal greater greater_equal "
-        "logical_and logical_or logical_xor logical_not"
-    ).split(),
-    BOOL,
-)
-RULES |= dict.fromkeys(("abs", "real", "imag"), REAL)
+_NAMES = {
+    SAME: "cast where add subtract multiply floor_divide remainder power negative sign square "
+    "maximum minimum floor ceil trunc round bitwise_and bitwise_or bitwise_xor bitwise_invert "
+    "bitwise_left_shift bitwise_right_shift conj",
+    FLOAT: "divide sqrt reciprocal exp expm1 log log1p log2 log10 sin cos tan asin acos atan sinh "
+    "cosh tanh asinh acosh atanh atan2 hypot copysign nextafter logaddexp sigmoid erf",
+    BOOL: "isnan isinf isfinite signbit equal not_equal less less_equal greater greater_equal "
+    "logical_and logical_or logical_xor logical_not",
+    REAL: "abs real imag",
+}
+RULES = {name: rule for rule, names in _NAMES.items() for name in names.split()}
 
 
 class _CallInfo(ctypes.Structure):

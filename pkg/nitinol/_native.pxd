@@ -86,10 +86,13 @@ cdef extern from "nitinol/reclaim.h" namespace "nitinol" nogil:
         Keep(void*) except +
         void* object() noexcept
         Keep* next() noexcept
+
         @staticmethod
         Keep* take_discarded() noexcept
+
         @staticmethod
         cbool any_discarded() noexcept
+
         @staticmethod
         void free(Keep*) noexcept
 
@@ -182,6 +185,7 @@ cdef extern from "nitinol/node.h" namespace "nitinol" nogil:
         size_t bytes() noexcept
         void retain() noexcept
         void release() noexcept
+
         @staticmethod
         int64_t alive() noexcept
 
@@ -241,6 +245,7 @@ cdef extern from "nitinol/host.h" namespace "nitinol" nogil:
         Keep* exception
         Signal finished
     cdef cppclass HostQueue:
+
         @staticmethod
         HostQueue& shared() noexcept
         HostCall* take(int64_t) noexcept

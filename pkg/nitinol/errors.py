@@ -191,7 +191,7 @@ class DeviceIOError(DeviceError, OSError):
         self.filename = report.path
 
 
-class DeviceErrorGroup(DeviceError, ExceptionGroup):
+class DeviceErrorGroup(DeviceError, ExceptionGroup):  # noqa: N818 (as ExceptionGroup)
     """Several independent failures spoilt what was asked for.
 
     Works with ``except DeviceError`` and with ``except*``.
