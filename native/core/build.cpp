@@ -124,8 +124,8 @@ void Planner::build_program(Plan& plan, const Group& group, Unit& unit) {
     step.in = node->inputs_[node->op_ == Op::where ? 1 : 0]->dtype_;
     for (std::uint32_t k = 0; k < node->input_count_; ++k) {
       Node* input = node->inputs_[k];
-      const bool inside = planned(input) && input->op_ != Op::view &&
-                          find(items_[input->slot_].group) == self;
+      const bool inside =
+          planned(input) && input->op_ != Op::view && find(items_[input->slot_].group) == self;
       step.source[k] = inside ? items_[input->slot_].value : input_slot(input);
     }
     // Registers read for the last time may be overwritten by this very step: loops

@@ -20,8 +20,7 @@ Ref<Poison> Poison::merge(const Ref<Poison>& a, const Ref<Poison>& b) {
   if (!a || a == b) return b;
   if (!b) return a;
   const auto less = [](const Ref<Report>& x, const Ref<Report>& y) { return *x < *y; };
-  if (std::includes(a->roots_.begin(), a->roots_.end(), b->roots_.begin(), b->roots_.end(),
-                    less)) {
+  if (std::includes(a->roots_.begin(), a->roots_.end(), b->roots_.begin(), b->roots_.end(), less)) {
     return a;
   }
   auto merged = Ref<Poison>::adopt(new Poison);
@@ -34,8 +33,7 @@ Ref<Poison> Poison::merge(const Ref<Poison>& a, const Ref<Poison>& b) {
 void ErrorRecord::push_completed(Submission* submission) noexcept {
   submission->next_completed_ = completed_.load(std::memory_order_relaxed);
   while (!completed_.compare_exchange_weak(submission->next_completed_, submission,
-                                           std::memory_order_release,
-                                           std::memory_order_relaxed)) {
+                                           std::memory_order_release, std::memory_order_relaxed)) {
   }
 }
 

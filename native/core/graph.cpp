@@ -41,8 +41,8 @@ Ref<Node> make_elementwise(Op op, DType in, DType out, std::span<Node* const> in
     ndim = std::max(ndim, inputs[i]->layout().ndim());
     same = same && inputs[i]->layout().same_shape(inputs[0]->layout());
     if (inputs[i]->dtype() != in && !(op == Op::where && i == 0) && op != Op::cast) {
-      cast[i] = Node::make(Op::cast, in, Layout(inputs[i]->layout().shape()), stream,
-                           {&operand[i], 1});
+      cast[i] =
+          Node::make(Op::cast, in, Layout(inputs[i]->layout().shape()), stream, {&operand[i], 1});
       operand[i] = cast[i].get();
     }
   }

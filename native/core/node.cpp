@@ -164,8 +164,8 @@ void Node::attach(std::span<Node* const> inputs) {
 Ref<Node> Node::make(Op op, DType dtype, Layout&& layout, Stream* stream,
                      std::span<Node* const> inputs, Ref<Params> params) {
   void* memory = allocate_node(sizeof(Node));
-  auto node = Ref<Node>::adopt(
-      new (memory) Node(op, dtype, std::move(layout), stream, std::move(params)));
+  auto node =
+      Ref<Node>::adopt(new (memory) Node(op, dtype, std::move(layout), stream, std::move(params)));
   node->attach(inputs);
   return node;
 }

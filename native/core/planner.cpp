@@ -94,8 +94,7 @@ std::uint32_t Planner::part_of(const Item& item) {
     return static_cast<std::uint32_t>(parts_.size() - 1);
   }
   const std::uint64_t key = std::uint64_t{node->stream_->id} << 32 | depth;
-  const auto [at, fresh] =
-      part_index_.try_emplace(key, static_cast<std::uint32_t>(parts_.size()));
+  const auto [at, fresh] = part_index_.try_emplace(key, static_cast<std::uint32_t>(parts_.size()));
   if (fresh) parts_.push_back(Part{node->stream_, depth, {}});
   return at->second;
 }

@@ -6,7 +6,7 @@ namespace nitinol {
 void Keep::destroy(Keep* self) noexcept {
   self->next_ = discarded_.load(std::memory_order_relaxed);
   while (!discarded_.compare_exchange_weak(self->next_, self, std::memory_order_release,
-                                          std::memory_order_relaxed)) {
+                                           std::memory_order_relaxed)) {
   }
 }
 

@@ -219,10 +219,8 @@ void Resolver::settle(Submission& submission, Node*& dead) noexcept {
 void Resolver::retire(Submission& submission) noexcept {
   Stream& stream = *submission.stream;
   --stream.in_flight;
-  (submission.previous_ ? submission.previous_->next_ : stream.first_unresolved) =
-      submission.next_;
-  (submission.next_ ? submission.next_->previous_ : stream.last_unresolved) =
-      submission.previous_;
+  (submission.previous_ ? submission.previous_->next_ : stream.first_unresolved) = submission.next_;
+  (submission.next_ ? submission.next_->previous_ : stream.last_unresolved) = submission.previous_;
   for (Submission::Edge* edge = submission.dependents_; edge;) {
     Submission* dependent = edge->dependent;
     edge = edge->next;  // before the decrement: afterwards the edge's arena may be gone
@@ -233,8 +231,7 @@ void Resolver::retire(Submission& submission) noexcept {
 }
 
 void Resolver::advance(Stream& stream) noexcept {
-  while (stream.head && stream.head->pending_ == 0 &&
-         stream.in_flight < stream.device->depth()) {
+  while (stream.head && stream.head->pending_ == 0 && stream.in_flight < stream.device->depth()) {
     Submission* next = stream.head;
     stream.head = next->next_in_stream_;
     if (!stream.head) stream.tail = nullptr;

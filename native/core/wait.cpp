@@ -32,8 +32,7 @@ bool sleep_while(std::atomic<std::uint32_t>& word, std::uint32_t value,
                  std::int64_t nanoseconds) noexcept {
   timespec limit{static_cast<time_t>(nanoseconds / 1000000000),
                  static_cast<long>(nanoseconds % 1000000000)};
-  const long rc =
-      ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, &limit, nullptr, 0);
+  const long rc = ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, &limit, nullptr, 0);
   return rc == 0 || errno == EAGAIN;
 }
 

@@ -65,19 +65,19 @@ double estimate(const Unit& unit) noexcept {
   };
   switch (unit.op) {
     case Op::matmul:
-      return 500 + 0.05 * static_cast<double>(unit.outputs[0]->layout().size()) *
-                       last(unit.inputs[0], 1);
+      return 500 +
+             0.05 * static_cast<double>(unit.outputs[0]->layout().size()) * last(unit.inputs[0], 1);
     case Op::quantized_matmul:
-      return 500 + 0.1 * static_cast<double>(unit.outputs[0]->layout().size()) *
-                       last(unit.inputs[0], 1);
+      return 500 +
+             0.1 * static_cast<double>(unit.outputs[0]->layout().size()) * last(unit.inputs[0], 1);
     case Op::inv:
     case Op::solve:
     case Op::cholesky:
     case Op::det:
       return 2000 + static_cast<double>(unit.inputs[0]->layout().size()) * last(unit.inputs[0], 1);
     case Op::attention:
-      return 1000 + 0.1 * static_cast<double>(unit.inputs[0]->layout().size()) *
-                        last(unit.inputs[1], 2);
+      return 1000 +
+             0.1 * static_cast<double>(unit.inputs[0]->layout().size()) * last(unit.inputs[1], 2);
     case Op::sort:
     case Op::argsort:
     case Op::searchsorted:
@@ -282,8 +282,6 @@ bool CpuDevice::runs_on_caller(const Submission& submission) const noexcept {
          estimate(submission, caller_limit) <= caller_limit;
 }
 
-void CpuDevice::run_inline(Submission& submission) noexcept {
-  units(submission);
-}
+void CpuDevice::run_inline(Submission& submission) noexcept { units(submission); }
 
 }  // namespace nitinol::cpu

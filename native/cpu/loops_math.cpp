@@ -59,7 +59,8 @@ NITINOL_INLINE float exp_negative(float x) noexcept {
   p = p * r + 0.5f;
   p = (p * r * r + r) + 1.0f;
   // Two factors, for the power may be smaller than the smallest normal float.
-  const auto exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(12582912.0f);
+  const auto exponent =
+      std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(12582912.0f);
   const std::int32_t half = exponent >> 1;
   const float first = std::bit_cast<float>((half + 127) << 23);
   const float second = std::bit_cast<float>((exponent - half + 127) << 23);
@@ -110,28 +111,28 @@ NITINOL_INLINE float erf_of(float x) noexcept {
 
 double erf_of(double x) noexcept { return std::erf(x); }
 
-#define NITINOL_FLOAT_LOOPS(name)                                                              \
-  NITINOL_CLONES int name##_half(void*, char* const* data, const std::intptr_t* n,            \
-                                 const std::intptr_t* strides, void*) noexcept {               \
-    map<float16, float16>(data, *n, strides,                                                  \
-                          [](float16 v) { return to_half(name##_of(to_float(v))); });          \
-    return 0;                                                                                  \
-  }                                                                                            \
-  NITINOL_CLONES int name##_float(void*, char* const* data, const std::intptr_t* n,           \
-                                  const std::intptr_t* strides, void*) noexcept {              \
-    map<float, float>(data, *n, strides, [](float v) { return name##_of(v); });                \
-    return 0;                                                                                  \
-  }                                                                                            \
-  int name##_double(void*, char* const* data, const std::intptr_t* n,                         \
-                    const std::intptr_t* strides, void*) noexcept {                            \
-    map<double, double>(data, *n, strides, [](double v) { return name##_of(v); });             \
-    return 0;                                                                                  \
-  }                                                                                            \
-  StridedLoop name##_loop(DType dtype) noexcept {                                              \
-    return dtype == DType::float16   ? name##_half                                             \
-           : dtype == DType::float32 ? name##_float                                            \
-           : dtype == DType::float64 ? name##_double                                           \
-                                     : nullptr;                                                \
+#define NITINOL_FLOAT_LOOPS(name)                                                     \
+  NITINOL_CLONES int name##_half(void*, char* const* data, const std::intptr_t* n,    \
+                                 const std::intptr_t* strides, void*) noexcept {      \
+    map<float16, float16>(data, *n, strides,                                          \
+                          [](float16 v) { return to_half(name##_of(to_float(v))); }); \
+    return 0;                                                                         \
+  }                                                                                   \
+  NITINOL_CLONES int name##_float(void*, char* const* data, const std::intptr_t* n,   \
+                                  const std::intptr_t* strides, void*) noexcept {     \
+    map<float, float>(data, *n, strides, [](float v) { return name##_of(v); });       \
+    return 0;                                                                         \
+  }                                                                                   \
+  int name##_double(void*, char* const* data, const std::intptr_t* n,                 \
+                    const std::intptr_t* strides, void*) noexcept {                   \
+    map<double, double>(data, *n, strides, [](double v) { return name##_of(v); });    \
+    return 0;                                                                         \
+  }                                                                                   \
+  StridedLoop name##_loop(DType dtype) noexcept {                                     \
+    return dtype == DType::float16   ? name##_half                                    \
+           : dtype == DType::float32 ? name##_float                                   \
+           : dtype == DType::float64 ? name##_double                                  \
+                                     : nullptr;                                       \
   }
 
 NITINOL_FLOAT_LOOPS(sigmoid)

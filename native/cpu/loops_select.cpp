@@ -48,8 +48,7 @@ template <class Part, bool imaginary>
 int part_loop(void*, char* const* data, const std::intptr_t* n, const std::intptr_t* strides,
               void*) noexcept {
   using Complex = std::complex<Part>;
-  map<Complex, Part>(data, *n, strides,
-                     [](Complex v) { return imaginary ? v.imag() : v.real(); });
+  map<Complex, Part>(data, *n, strides, [](Complex v) { return imaginary ? v.imag() : v.real(); });
   return 0;
 }
 
@@ -64,10 +63,8 @@ int zero_loop(void*, char* const* data, const std::intptr_t* n, const std::intpt
 }  // namespace
 
 StridedLoop where(DType dtype) noexcept {
-  return kernels::dispatch_size(itemsize(dtype),
-                                []<class T>(std::type_identity<T>) -> StridedLoop {
-                                  return where_loop<T>;
-                                });
+  return kernels::dispatch_size(
+      itemsize(dtype), []<class T>(std::type_identity<T>) -> StridedLoop { return where_loop<T>; });
 }
 
 StridedLoop complex_part(Op op, DType in) noexcept {

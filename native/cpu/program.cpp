@@ -25,10 +25,10 @@ constexpr std::int64_t max_block = 8192;
 constexpr std::int64_t grain_work = 48 * 1024;
 
 struct Slot {
-  char* base;             // element 0; of a register, its offset from the registers' start
-  std::int64_t step;      // bytes from element to element inside a block
-  std::int64_t advance;   // bytes from the start of a block per element before it
-  const Layout* gather;   // not null: an input that is copied to a register block by block
+  char* base;            // element 0; of a register, its offset from the registers' start
+  std::int64_t step;     // bytes from element to element inside a block
+  std::int64_t advance;  // bytes from the start of a block per element before it
+  const Layout* gather;  // not null: an input that is copied to a register block by block
 };
 
 // Copies elements [begin, end) of the row-major walk over `shape` from a strided or
@@ -74,8 +74,8 @@ void pack(const Layout& source, std::span<const std::int64_t> shape, const char*
   }
 }
 
-void pack(DType dtype, const Layout& source, std::span<const std::int64_t> shape,
-          const char* base, std::int64_t begin, std::int64_t end, char* target) noexcept {
+void pack(DType dtype, const Layout& source, std::span<const std::int64_t> shape, const char* base,
+          std::int64_t begin, std::int64_t end, char* target) noexcept {
   switch (itemsize(dtype)) {
     case 1:
       return pack<1>(source, shape, base, begin, end, target);
@@ -143,7 +143,8 @@ void Run::place() noexcept {
   }
   for (const View& output : outputs_) width += static_cast<std::int64_t>(itemsize(output.dtype));
   for (DType dtype : program_.registers) width += static_cast<std::int64_t>(itemsize(dtype));
-  const auto fitting = std::bit_floor(static_cast<std::uint64_t>(block_bytes / std::max<std::int64_t>(1, width)) | 1);
+  const auto fitting = std::bit_floor(
+      static_cast<std::uint64_t>(block_bytes / std::max<std::int64_t>(1, width)) | 1);
   block_ = std::clamp(static_cast<std::int64_t>(fitting), min_block, max_block);
   block_ = std::min(block_, size_);
 
@@ -252,8 +253,8 @@ void register_loop(Op op, DType in, const Loop& loop) {
 
 Loop loop_for(Op op, DType in, DType out) noexcept {
   if (const StridedLoop own = find_loop(op, in, out)) return {own, nullptr, nullptr, true};
-  const Loop* loop = registered[static_cast<int>(op)][static_cast<int>(in)].load(
-      std::memory_order_acquire);
+  const Loop* loop =
+      registered[static_cast<int>(op)][static_cast<int>(in)].load(std::memory_order_acquire);
   return loop ? *loop : Loop{};
 }
 

@@ -3,8 +3,8 @@
 
 #include <span>
 
-#include "loops.h"
 #include "kernel.h"
+#include "loops.h"
 #include "nitinol/program.h"
 
 namespace nitinol::cpu {

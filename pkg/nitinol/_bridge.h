@@ -123,8 +123,7 @@ inline void* keep_translation(const Report* report, void* object) {
 }
 
 inline void register_loop(Op op, DType in, void* run, void* context, void* auxiliary) {
-  cpu::register_loop(op, in,
-                     {reinterpret_cast<cpu::StridedLoop>(run), context, auxiliary, false});
+  cpu::register_loop(op, in, {reinterpret_cast<cpu::StridedLoop>(run), context, auxiliary, false});
 }
 inline bool has_loop(Op op, DType in, DType out) {
   return cpu::loop_for(op, in, out).run != nullptr;

@@ -71,7 +71,9 @@ void copy_lines(const Nest<2>& nest, char* dst, const char* src, std::int64_t be
 
 // Elements of a tile's side: a cache line of the source holds one column of it.
 template <class T>
-constexpr int tile_side = sizeof(T) >= 8 ? 8 : sizeof(T) == 4 ? 16 : 32;
+constexpr int tile_side = sizeof(T) >= 8   ? 8
+                          : sizeof(T) == 4 ? 16
+                                           : 32;
 
 // One tile, through a buffer, so that every cache line of the source is read at once:
 // with power-of-two strides all lines of a tile compete for one set of the cache.
@@ -111,27 +113,26 @@ void copy_transposed(Nest<2> nest, int row, char* dst, const char* src) noexcept
   const std::int64_t rows = nest.take(row, row_stride);
   const std::int64_t bands = ceil_div(rows, side);  // a band: the tiles of `side` rows
   const std::int64_t outer = nest.size();
-  parallel_for(outer * bands, items_per_grain(cols * side),
-               [&](std::int64_t begin, std::int64_t end) {
-                 Odometer<2> at(nest, nest.ndim, begin / bands);
-                 std::int64_t band = begin % bands;
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t r = band * side;
-                   char* d = dst + at.offset[0] + r * row_stride[0];
-                   const char* s = src + at.offset[1] + r * row_stride[1];
-                   const int height = static_cast<int>(std::min<std::int64_t>(side, rows - r));
-                   for (std::int64_t c = 0; c < cols; c += side) {
-                     const int width = static_cast<int>(std::min<std::int64_t>(side, cols - c));
-                     copy_tile<T>(d + c * col_stride[0], row_stride[0], col_stride[0],
-                                  s + c * col_stride[1], row_stride[1], col_stride[1], height,
-                                  width);
-                   }
-                   if (++band == bands) {
-                     band = 0;
-                     at.next();
-                   }
-                 }
-               });
+  parallel_for(
+      outer * bands, items_per_grain(cols * side), [&](std::int64_t begin, std::int64_t end) {
+        Odometer<2> at(nest, nest.ndim, begin / bands);
+        std::int64_t band = begin % bands;
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t r = band * side;
+          char* d = dst + at.offset[0] + r * row_stride[0];
+          const char* s = src + at.offset[1] + r * row_stride[1];
+          const int height = static_cast<int>(std::min<std::int64_t>(side, rows - r));
+          for (std::int64_t c = 0; c < cols; c += side) {
+            const int width = static_cast<int>(std::min<std::int64_t>(side, cols - c));
+            copy_tile<T>(d + c * col_stride[0], row_stride[0], col_stride[0], s + c * col_stride[1],
+                         row_stride[1], col_stride[1], height, width);
+          }
+          if (++band == bands) {
+            band = 0;
+            at.next();
+          }
+        }
+      });
 }
 
 // The dimension that the source walks in far smaller steps than its last one, or -1.
@@ -177,9 +178,8 @@ void copy_region_inline(std::size_t itemsize, const Nest<2>& nest, char* dst,
     std::memcpy(dst, src, itemsize);
     return;
   }
-  dispatch_size(itemsize, [&]<class T>(std::type_identity<T>) {
-    copy_lines<T>(nest, dst, src, 0, size);
-  });
+  dispatch_size(itemsize,
+                [&]<class T>(std::type_identity<T>) { copy_lines<T>(nest, dst, src, 0, size); });
 }
 
 void copy_into(const View& src, char* dst, std::span<const std::int64_t> dst_shape) noexcept {

@@ -143,7 +143,8 @@ struct Format {
     if (from_half) {
       for (std::int64_t i = 0; i < count; ++i) to[i] = half_bits_to_float(from[i]);
     } else {
-      for (std::int64_t i = 0; i < count; ++i) to[i] = std::bit_cast<float>(std::uint32_t{from[i]} << 16);
+      for (std::int64_t i = 0; i < count; ++i)
+        to[i] = std::bit_cast<float>(std::uint32_t{from[i]} << 16);
     }
   }
 };

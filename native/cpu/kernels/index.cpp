@@ -66,8 +66,7 @@ void load_integers(const View& array, std::int64_t first, std::int64_t count,
   Odometer<1> at(nest, inner, first / length);
   for (std::int64_t done = 0; done < count; at.next()) {
     const std::int64_t n = std::min(count - done, length - skip);
-    load_integers(array.dtype, array.data + at.offset[0] + skip * stride, stride, n,
-                  values + done);
+    load_integers(array.dtype, array.data + at.offset[0] + skip * stride, stride, n, values + done);
     done += n;
     skip = 0;
   }

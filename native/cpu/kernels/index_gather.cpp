@@ -93,8 +93,7 @@ void gather_axes(const Launch& launch, std::span<const View> indices, int axis) 
     return;
   }
 
-  const bool in_runs =
-      inner.ndim == 0 || (inner.ndim == 1 && inner.strides[1][0] == item);
+  const bool in_runs = inner.ndim == 0 || (inner.ndim == 1 && inner.strides[1][0] == item);
   const std::size_t row_bytes = static_cast<std::size_t>(row) * bytes;
   const CopyRows run = copy_rows(row_bytes);
   if (row >= 4 * parallel_grain) {  // each row is work for all threads
@@ -113,29 +112,28 @@ void gather_axes(const Launch& launch, std::span<const View> indices, int axis) 
   // Blocks of indices, resolved once for all outer positions that one thread covers.
   const std::int64_t block = std::clamp<std::int64_t>(parallel_grain / row, 1, index_block);
   const std::int64_t blocks = ceil_div(count, block);
-  parallel_for(
-      blocks * outers, items_per_grain(std::min(block, count) * row),
-      [&](std::int64_t begin, std::int64_t end) {
-        std::int64_t offsets[index_block];
-        std::int64_t resolved = -1;
-        Odometer<1> at(outer, outer.ndim, begin % outers);
-        for (std::int64_t u = begin; u < end; ++u, at.next()) {
-          const std::int64_t b = u / outers;
-          const std::int64_t first = b * block;
-          const std::int64_t n = std::min(block, count - first);
-          if (b != resolved) tuple.resolve(launch.fault, first, n, offsets);
-          resolved = b;
-          char* dst = out.data + ((u % outers) * count + first) * row * item;
-          const char* src = x.data + at.offset[0];
-          if (in_runs) {
-            run(dst, src, offsets, n, row_bytes);
-            continue;
-          }
-          for (std::int64_t i = 0; i < n; ++i) {
-            copy_region_inline(bytes, inner, dst + i * row * item, src + offsets[i]);
-          }
-        }
-      });
+  parallel_for(blocks * outers, items_per_grain(std::min(block, count) * row),
+               [&](std::int64_t begin, std::int64_t end) {
+                 std::int64_t offsets[index_block];
+                 std::int64_t resolved = -1;
+                 Odometer<1> at(outer, outer.ndim, begin % outers);
+                 for (std::int64_t u = begin; u < end; ++u, at.next()) {
+                   const std::int64_t b = u / outers;
+                   const std::int64_t first = b * block;
+                   const std::int64_t n = std::min(block, count - first);
+                   if (b != resolved) tuple.resolve(launch.fault, first, n, offsets);
+                   resolved = b;
+                   char* dst = out.data + ((u % outers) * count + first) * row * item;
+                   const char* src = x.data + at.offset[0];
+                   if (in_runs) {
+                     run(dst, src, offsets, n, row_bytes);
+                     continue;
+                   }
+                   for (std::int64_t i = 0; i < n; ++i) {
+                     copy_region_inline(bytes, inner, dst + i * row * item, src + offsets[i]);
+                   }
+                 }
+               });
 }
 
 }  // namespace
@@ -196,7 +194,8 @@ void take_along_axis(const Launch& launch) noexcept {
               if (size == 0) return;
               v = 0;
             }
-            to[first + i] = *reinterpret_cast<const T*>(from + (first + i) * step + v * axis_stride);
+            to[first + i] =
+                *reinterpret_cast<const T*>(from + (first + i) * step + v * axis_stride);
           }
         }
       }

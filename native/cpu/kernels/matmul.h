@@ -33,8 +33,8 @@ struct Partition {
 };
 Partition partition(std::int64_t m, std::int64_t n, std::int64_t k) noexcept;
 
-// c = a @ b for integers and booleans, with the wraparound of the dtype; booleans: any of the pairs.
-// The batch axes of a and b are those of c.
+// c = a @ b for integers and booleans, with the wraparound of the dtype; booleans: any of the
+// pairs. The batch axes of a and b are those of c.
 void matmul_integer(const Launch& launch, MatrixBatch a, MatrixBatch b,
                     const MatrixBatch& c) noexcept;
 

@@ -87,9 +87,8 @@ NITINOL_INLINE double log_unit(double x) noexcept {
   // Mantissa in [sqrt(1/2), sqrt(2)).
   const std::uint64_t shifted = bits - 0x3fe6a09e667f3bcdu;
   const auto exponent = static_cast<std::int32_t>(static_cast<std::int64_t>(shifted) >> 52);
-  const double m = std::bit_cast<double>(bits - (static_cast<std::uint64_t>(
-                                                     static_cast<std::int64_t>(exponent))
-                                                 << 52));
+  const double m = std::bit_cast<double>(
+      bits - (static_cast<std::uint64_t>(static_cast<std::int64_t>(exponent)) << 52));
   const double s = (m - 1) / (m + 1);
   const double q = s * s;
   double p = 1.0 / 21;
@@ -149,9 +148,8 @@ NITINOL_INLINE void normals(const double* radius, const double* turns, int pairs
   }
 }
 
-NITINOL_CLONES void normal_floats(const PhiloxKey& key, std::uint64_t offset,
-                                  std::uint64_t counter, double mean, double deviation,
-                                  float* out) noexcept {
+NITINOL_CLONES void normal_floats(const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
+                                  double mean, double deviation, float* out) noexcept {
   std::uint64_t words[pairs];
   philox_block(key, offset, counter, words);
   double radius[pairs], turns[pairs];
@@ -209,14 +207,15 @@ void random_uniform(const Launch& launch) noexcept {
   const double low = launch.params.floats[0], high = launch.params.floats[1];
   if (launch.output.dtype == DType::float32) {
     const Interval<float> interval(low, high);
-    fill<float, 1>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
-                               float* out) { uniform_floats(key, offset, counter, interval, out); });
+    fill<float, 1>(
+        launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter, float* out) {
+          uniform_floats(key, offset, counter, interval, out);
+        });
   } else if (launch.output.dtype == DType::float64) {
     const Interval<double> interval(low, high);
-    fill<double, 2>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
-                                double* out) {
-      uniform_doubles(key, offset, counter, interval, out);
-    });
+    fill<double, 2>(launch,
+                    [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
+                        double* out) { uniform_doubles(key, offset, counter, interval, out); });
   } else {
     refuse(launch);
   }
@@ -225,15 +224,14 @@ void random_uniform(const Launch& launch) noexcept {
 void random_normal(const Launch& launch) noexcept {
   const double mean = launch.params.floats[0], deviation = launch.params.floats[1];
   if (launch.output.dtype == DType::float32) {
-    fill<float, 1>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
-                               float* out) {
-      normal_floats(key, offset, counter, mean, deviation, out);
-    });
+    fill<float, 1>(
+        launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter, float* out) {
+          normal_floats(key, offset, counter, mean, deviation, out);
+        });
   } else if (launch.output.dtype == DType::float64) {
-    fill<double, 2>(launch, [&](const PhiloxKey& key, std::uint64_t offset,
-                                std::uint64_t counter, double* out) {
-      normal_doubles(key, offset, counter, mean, deviation, out);
-    });
+    fill<double, 2>(
+        launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
+                    double* out) { normal_doubles(key, offset, counter, mean, deviation, out); });
   } else {
     refuse(launch);
   }
@@ -251,23 +249,22 @@ void random_integers(const Launch& launch) noexcept {
   // Only the low bytes of low + value count, so the width of the output is enough.
   const auto run = [&]<class T>(std::type_identity<T>) {
     if (range < std::uint64_t{1} << 32) {
-      fill<T, 2>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
-                             T* out) {
-        std::uint64_t bits[pairs];
-        bits64(key, offset, counter, bits);
-        for (int i = 0; i < pairs; ++i) {
-          out[i] = static_cast<T>(low + multiply_high(bits[i], range));
-        }
-      });
+      fill<T, 2>(launch,
+                 [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter, T* out) {
+                   std::uint64_t bits[pairs];
+                   bits64(key, offset, counter, bits);
+                   for (int i = 0; i < pairs; ++i) {
+                     out[i] = static_cast<T>(low + multiply_high(bits[i], range));
+                   }
+                 });
     } else {
       fill<T, 4>(launch, [&](const PhiloxKey& key, std::uint64_t offset, std::uint64_t counter,
                              T* out) {
         std::uint64_t bits[pairs];
         bits64(key, offset, counter, bits);
         for (int i = 0; i < pairs / 2; ++i) {
-          const unsigned __int128 upper =
-              static_cast<unsigned __int128>(bits[2 * i + 1]) * range +
-              multiply_high(bits[2 * i], range);
+          const unsigned __int128 upper = static_cast<unsigned __int128>(bits[2 * i + 1]) * range +
+                                          multiply_high(bits[2 * i], range);
           out[i] = static_cast<T>(low + static_cast<std::uint64_t>(upper >> 64));
         }
       });

@@ -38,8 +38,7 @@ void with_accumulator_input(const Launch& launch, bool directly, Body body) noex
                    const std::intptr_t step[2] = {nest.strides[1][inner], nest.strides[0][inner]};
                    LoopContext context{&launch.fault, 0};
                    for (std::int64_t i = begin; i < end; ++i, at.next()) {
-                     char* const data[2] = {x.data + at.offset[1],
-                                            scratch.as() + at.offset[0]};
+                     char* const data[2] = {x.data + at.offset[1], scratch.as() + at.offset[0]};
                      loop(&context, data, &dimension, step, nullptr);
                    }
                  });

@@ -70,7 +70,8 @@ void reduce_with(const Launch& launch, const Reducer& reducer) noexcept {
       },
       [&](std::int64_t i, std::int64_t step, std::int64_t c, const char* x, std::int64_t n,
           std::int64_t col_stride, int cols) {
-        const std::size_t wanted = width * static_cast<std::size_t>((1 + reducer.column_work) * cols);
+        const std::size_t wanted =
+            width * static_cast<std::size_t>((1 + reducer.column_work) * cols);
         const Scratch work(wanted);
         if (!work) return refuse_memory(launch, wanted);
         char* results = work.as();

@@ -32,8 +32,7 @@ template <template <class> class P>
 void accumulate(const Launch& launch) noexcept {
   const DType in = launch.inputs[0].dtype, out = launch.output.dtype;
   with_accumulator_input(launch, accumulates_directly(in, out), [](const Launch& ready) noexcept {
-    dispatch(ready.inputs[0].dtype,
-             [&]<class T>(std::type_identity<T>) { reduce<P<T>>(ready); });
+    dispatch(ready.inputs[0].dtype, [&]<class T>(std::type_identity<T>) { reduce<P<T>>(ready); });
   });
 }
 

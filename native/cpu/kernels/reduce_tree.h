@@ -129,8 +129,7 @@ inline constexpr int column_tile = 4096 / static_cast<int>(sizeof(typename P::Ac
 // a quarter as often.
 template <class P>
 NITINOL_INLINE void accumulate_rows(typename P::Acc* acc, const char* x, std::int64_t stride,
-                                    std::int64_t rows, std::int64_t col_stride,
-                                    int cols) noexcept {
+                                    std::int64_t rows, std::int64_t col_stride, int cols) noexcept {
   using In = typename P::In;
   std::int64_t r = 0;
   if (col_stride == static_cast<std::int64_t>(sizeof(In))) {

@@ -162,8 +162,7 @@ void scan_long_row(const Launch& launch, const char* x, std::int64_t stride, Out
   };
   parallel_for(groups, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t g = begin; g < end; ++g) {
-      section_totals<P, In>(x + g * group * section * stride, stride, count(g),
-                            totals + g * group);
+      section_totals<P, In>(x + g * group * section * stride, stride, count(g), totals + g * group);
     }
   });
   Acc before = P::identity();

@@ -60,9 +60,9 @@ void apply_line(char* out, const char* updates, std::int64_t stride, std::int64_
 // Where updates go: for each outer position and tuple of indices, one row of the inner
 // dimensions, walked in lines.
 struct Plan {
-  Nest<2> outer;  // 0: the output, 1: updates, in bytes
-  Nest<1> tuples;  // updates, over the shape of the indices
-  Nest<2> inner;  // as outer
+  Nest<2> outer;                // 0: the output, 1: updates, in bytes
+  Nest<1> tuples;               // updates, over the shape of the indices
+  Nest<2> inner;                // as outer
   const std::int64_t* offsets;  // of the output, one a tuple, bytes
   std::int64_t count;           // tuples
 };
@@ -70,9 +70,8 @@ struct Plan {
 using ApplyLine = void (*)(char*, const char*, std::int64_t, std::int64_t) noexcept;
 
 // Updates of one outer position, columns [begin, end) of the innermost line.
-NITINOL_INLINE void apply_updates(const Plan& plan, ApplyLine apply, char* out,
-                                  const char* updates, std::int64_t begin,
-                                  std::int64_t end) noexcept {
+NITINOL_INLINE void apply_updates(const Plan& plan, ApplyLine apply, char* out, const char* updates,
+                                  std::int64_t begin, std::int64_t end) noexcept {
   const int lines = std::max(plan.inner.ndim - 1, 0);
   const std::int64_t out_step = plan.inner.ndim > 0 ? plan.inner.strides[0][lines] : 0;
   const std::int64_t step = plan.inner.ndim > 0 ? plan.inner.strides[1][lines] : 0;
@@ -132,8 +131,7 @@ void apply_all(const Plan& plan, char* out, const char* updates) noexcept {
                    if (row == 1) {
                      apply_elements<T, mode>(plan, to, from);
                    } else {
-                     apply_updates(plan, apply_line<T, mode>, to, from, 0,
-                                   plan.inner.shape[inner]);
+                     apply_updates(plan, apply_line<T, mode>, to, from, 0, plan.inner.shape[inner]);
                    }
                  }
                });
@@ -144,13 +142,11 @@ void apply_as(const Launch& launch, const Plan& plan) noexcept {
   char* out = launch.output.data;
   const char* updates = launch.inputs[1].data;
   if constexpr (mode == Mode::set) {
-    dispatch_size(itemsize(launch.output.dtype), [&]<class T>(std::type_identity<T>) {
-      apply_all<T, mode>(plan, out, updates);
-    });
+    dispatch_size(itemsize(launch.output.dtype),
+                  [&]<class T>(std::type_identity<T>) { apply_all<T, mode>(plan, out, updates); });
   } else {
     dispatch(launch.output.dtype, [&]<class T>(std::type_identity<T>) {
-      if constexpr (mode == Mode::add || mode == Mode::multiply ||
-                    !requires(T v) { v.real(); }) {
+      if constexpr (mode == Mode::add || mode == Mode::multiply || !requires(T v) { v.real(); }) {
         apply_all<T, mode>(plan, out, updates);
       } else {
         refuse(launch);

@@ -126,7 +126,8 @@ void sort_rows(const Launch& launch, bool descending) noexcept {
     Key* sorted = radix_sort(out, spare.as<Key>(), n, 0, bits);
     if (sorted == nullptr) return refuse_memory(launch, bytes);
     parallel_for(n, parallel_grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) out[i] = K::to(static_cast<Key>(sorted[i] + low), flip);
+      for (std::int64_t i = begin; i < end; ++i)
+        out[i] = K::to(static_cast<Key>(sorted[i] + low), flip);
     });
     if (negative_zero.load(std::memory_order_relaxed)) restore_zeros<T>(row, stride, n, out);
   });

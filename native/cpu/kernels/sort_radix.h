@@ -42,7 +42,8 @@ template <class Record>
 void count_digits(const Record* from, std::int64_t n, int shift, unsigned mask,
                   std::uint64_t* count) noexcept {
   std::fill_n(count, mask + 1, 0);
-  for (std::int64_t i = 0; i < n; ++i) ++count[static_cast<unsigned>(key_of(from[i]) >> shift) & mask];
+  for (std::int64_t i = 0; i < n; ++i)
+    ++count[static_cast<unsigned>(key_of(from[i]) >> shift) & mask];
 }
 
 // Sorts by the bits [low, low + bits) of the keys; returns where the result lies: `a`
@@ -59,8 +60,8 @@ Record* radix_sort(Record* a, Record* b, std::int64_t n, int low, int bits) noex
   const int widest = n < 32768 ? 8 : max_digit_bits;
   const int passes = (bits + widest - 1) / widest;
   const int digit = (bits + passes - 1) / passes;
-  const int parts = static_cast<int>(
-      std::clamp<std::int64_t>(n / 65536, 1, std::min(concurrency(), max_parts)));
+  const int parts =
+      static_cast<int>(std::clamp<std::int64_t>(n / 65536, 1, std::min(concurrency(), max_parts)));
   const std::int64_t part = ceil_div(n, parts);
   const Scratch scratch(sizeof(std::uint64_t) * static_cast<std::size_t>(parts) << digit);
   if (!scratch) return nullptr;

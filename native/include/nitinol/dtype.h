@@ -36,18 +36,15 @@ inline constexpr int dtype_count = 14;
 
 namespace detail {
 // At namespace scope: a local array would be made anew by every call.
-inline constexpr std::uint8_t item_sizes[dtype_count] = {1, 1, 2, 4, 8, 1, 2,
-                                                         4, 8, 2, 4, 8, 8, 16};
+inline constexpr std::uint8_t item_sizes[dtype_count] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 8, 16};
 }  // namespace detail
 
-constexpr std::size_t itemsize(DType t) noexcept {
-  return detail::item_sizes[static_cast<int>(t)];
-}
+constexpr std::size_t itemsize(DType t) noexcept { return detail::item_sizes[static_cast<int>(t)]; }
 
 constexpr const char* name(DType t) noexcept {
-  constexpr const char* names[dtype_count] = {"bool",   "int8",    "int16",   "int32",   "int64",
-                                              "uint8",  "uint16",  "uint32",  "uint64",  "float16",
-                                              "float32", "float64", "complex64", "complex128"};
+  constexpr const char* names[dtype_count] = {
+      "bool",   "int8",   "int16",   "int32",   "int64",   "uint8",     "uint16",
+      "uint32", "uint64", "float16", "float32", "float64", "complex64", "complex128"};
   return names[static_cast<int>(t)];
 }
 

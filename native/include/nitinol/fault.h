@@ -9,26 +9,26 @@
 namespace nitinol {
 
 // One spelling everywhere; X(name) in the order of the numbers Python sees.
-#define NITINOL_CODES(X)      \
-  X(none)                     \
-  X(internal)                 \
-  X(timeout)                  \
-  X(page_fault)               \
-  X(access_revoked)           \
-  X(not_permitted)            \
-  X(out_of_memory)            \
-  X(invalid_resource)         \
-  X(memoryless)               \
-  X(device_removed)           \
-  X(stack_overflow)           \
-  X(innocent_victim)          \
-  X(impacting_interactivity)  \
-  X(submissions_ignored)      \
-  X(singular_matrix)          \
-  X(not_positive_definite)    \
-  X(index_out_of_range)       \
-  X(negative_power)           \
-  X(host_callback)            \
+#define NITINOL_CODES(X)     \
+  X(none)                    \
+  X(internal)                \
+  X(timeout)                 \
+  X(page_fault)              \
+  X(access_revoked)          \
+  X(not_permitted)           \
+  X(out_of_memory)           \
+  X(invalid_resource)        \
+  X(memoryless)              \
+  X(device_removed)          \
+  X(stack_overflow)          \
+  X(innocent_victim)         \
+  X(impacting_interactivity) \
+  X(submissions_ignored)     \
+  X(singular_matrix)         \
+  X(not_positive_definite)   \
+  X(index_out_of_range)      \
+  X(negative_power)          \
+  X(host_callback)           \
   X(io)
 
 enum class Code : std::uint8_t {

@@ -18,7 +18,9 @@ class Layout {
   explicit Layout(std::span<const std::int64_t> shape);
   Layout(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
          std::int64_t offset);
-  Layout(const Layout& other) : size_(other.size_), offset_(other.offset_),
+  Layout(const Layout& other)
+      : size_(other.size_),
+        offset_(other.offset_),
         ndim_(other.ndim_),
         contiguous_(other.contiguous_) {
     if (other.data_ == other.inline_) {

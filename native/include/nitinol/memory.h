@@ -58,8 +58,8 @@ class Allocator {
   std::size_t in_use_ = 0;
   std::size_t cached_ = 0;
   std::size_t peak_ = 0;
-  std::size_t reserved_ = 0;  // by admitted submissions
-  int admitted_ = 0;          // those that will end
+  std::size_t reserved_ = 0;   // by admitted submissions
+  int admitted_ = 0;           // those that will end
   std::uint64_t tickets_ = 0;  // handed out to those who asked to be admitted
   std::uint64_t turn_ = 0;     // the first that has not been let in
 };

@@ -95,9 +95,9 @@ class Node : public Counted<Node> {
   std::atomic<State> state_{State::lazy};
 
   // The slot: written by whoever runs the node, then published through state_.
-  bool doomed_ = false;    // the unit failed or was void
+  bool doomed_ = false;              // the unit failed or was void
   std::atomic<bool> wanted_{false};  // a unit that will run reads it
-  bool consumed_ = false;  // the buffer went to a donated update that did not succeed
+  bool consumed_ = false;            // the buffer went to a donated update that did not succeed
   Ref<Buffer> buffer_;
   Ref<Poison> poison_;
   // A retry never rewrites the slot: it hangs the recomputed node here.

@@ -25,7 +25,7 @@ inline constexpr int op_count = static_cast<int>(Op::count_);
 
 struct OpInfo {
   const char* name;
-  const char* ufunc;  // the NumPy ufunc whose loops run it; nullptr: own loops or a kernel
+  const char* ufunc;   // the NumPy ufunc whose loops run it; nullptr: own loops or a kernel
   std::uint8_t arity;  // 0: any number of inputs
   bool elementwise;    // may be fused
 };

@@ -13,7 +13,7 @@ namespace nitinol {
 // Slots are numbered inputs first, then outputs, then registers.
 struct Instruction {
   Op op;
-  DType in;   // of the operands after promotion (where: of x and y; cast: the source)
+  DType in;  // of the operands after promotion (where: of x and y; cast: the source)
   DType out;
   std::uint8_t arity;
   std::uint16_t target;

@@ -40,7 +40,7 @@ struct Unit {
   Node* donor = nullptr;             // whose storage the output takes over
   Fault fault;
   Code secondary = Code::none;  // a second failure of the same unit
-  Keep* exception = nullptr;  // owned until resolved
+  Keep* exception = nullptr;    // owned until resolved
 };
 
 // How a submission ended, filled by one CAS in the completion handler.
