@@ -30,6 +30,7 @@ void write_region(const Launch& launch, const std::int64_t* starts,
     offset += starts[d] * strides[d];
   }
   if (!launch.in_place) copy_into(launch.inputs[0], out.data, out.layout->shape());
+  if (update.layout->size() == 0) return;
   for (int d = 0; d < out.layout->ndim(); ++d) {
     nest.push(update.layout->shape(d),
               {steps[d] * strides[d] * item, update.layout->stride(d) * item});
