@@ -2,6 +2,7 @@
 #include "cpu/kernels/reduce_driver.h"
 
 #include <cstring>
+#include <optional>
 
 namespace nitinol::cpu::kernels {
 
@@ -48,8 +49,9 @@ void reduce_with(const Launch& launch, const Reducer& reducer) noexcept {
   const std::int64_t chunk = reducer.in_chunks ? std::min(r.n, chunk_length) : r.n;
   const std::int64_t chunks = ceil_div(r.n, chunk);
   const auto bytes = chunks > 1 ? width * static_cast<std::size_t>(size * chunks) : 0;
-  const Scratch parts(bytes);
-  if (!parts) return refuse_memory(launch, bytes);
+  std::optional<Scratch> scratch;
+  if (chunks > 1 && !scratch.emplace(bytes)) return refuse_memory(launch, bytes);
+  char* parts = scratch ? scratch->as() : nullptr;
 
   // One chunk goes straight to the output, more to where they are folded from.
   const auto put = [&](std::int64_t first, std::int64_t step, std::int64_t c, std::int64_t count,
@@ -57,7 +59,7 @@ void reduce_with(const Launch& launch, const Reducer& reducer) noexcept {
     if (chunks == 1) return reducer.store(out, first, step, count, values, item);
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t at = (first + i * step) * chunks + c;
-      std::memcpy(parts.as() + static_cast<std::size_t>(at) * width,
+      std::memcpy(parts + static_cast<std::size_t>(at) * width,
                   values + static_cast<std::size_t>(i) * width, width);
     }
   };
@@ -72,9 +74,10 @@ void reduce_with(const Launch& launch, const Reducer& reducer) noexcept {
           std::int64_t col_stride, int cols) {
         const std::size_t wanted =
             width * static_cast<std::size_t>((1 + reducer.column_work) * cols);
-        const Scratch work(wanted);
-        if (!work) return refuse_memory(launch, wanted);
-        char* results = work.as();
+        alignas(64) char small[4096];
+        std::optional<Scratch> large;
+        if (wanted > sizeof small && !large.emplace(wanted)) return refuse_memory(launch, wanted);
+        char* results = large ? large->as() : small;
         reducer.columns(x, r.stride, n, col_stride, cols, results,
                         results + width * static_cast<std::size_t>(cols));
         put(i, step, c, cols, results);
@@ -83,7 +86,7 @@ void reduce_with(const Launch& launch, const Reducer& reducer) noexcept {
   parallel_for(size, items_per_grain(chunks), [&](std::int64_t begin, std::int64_t end) {
     alignas(16) char value[16];
     for (std::int64_t i = begin; i < end; ++i) {
-      reducer.fold(parts.as() + static_cast<std::size_t>(i * chunks) * width, chunks, value);
+      reducer.fold(parts + static_cast<std::size_t>(i * chunks) * width, chunks, value);
       reducer.store(out, i, 1, 1, value, item);
     }
   });

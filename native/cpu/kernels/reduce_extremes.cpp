@@ -1,5 +1,6 @@
 // max and min, argmax and argmin.
 #include <limits>
+#include <optional>
 
 #include "cpu/half.h"
 #include "cpu/kernels/reduce.h"
@@ -199,15 +200,16 @@ void find_with(const Launch& launch, const Finder& finder) noexcept {
   const std::int64_t chunks = ceil_div(r.n, chunk_length);
   const std::size_t bytes =
       chunks > 1 ? sizeof(Found) * static_cast<std::size_t>(size * chunks) : 0;
-  const Scratch parts(bytes);
-  if (!parts) return refuse_memory(launch, bytes);
+  std::optional<Scratch> scratch;
+  if (chunks > 1 && !scratch.emplace(bytes)) return refuse_memory(launch, bytes);
+  Found* parts = scratch ? scratch->as<Found>() : nullptr;
   std::int64_t* out = launch.output.as<std::int64_t>();
   const auto put = [&](std::int64_t i, std::int64_t c, Found found) {
     if (chunks == 1) {
       out[i] = found.index;
     } else {
       found.index += c * chunk_length;
-      parts.as<Found>()[i * chunks + c] = found;
+      parts[i * chunks + c] = found;
     }
   };
   for_each_tile(
@@ -224,7 +226,7 @@ void find_with(const Launch& launch, const Finder& finder) noexcept {
         for (int j = 0; j < cols; ++j) put(i + j * step, c, found[j]);
       });
   for (std::int64_t i = 0; i < size && chunks > 1; ++i) {
-    const Found* part = parts.as<Found>() + i * chunks;
+    const Found* part = parts + i * chunks;
     Found best = part[0];
     for (std::int64_t c = 1; c < chunks; ++c) {
       if (finder.takes_over(best, part[c])) best = part[c];
