@@ -30,7 +30,7 @@ Ref<Node> make_elementwise(Op op, DType in, DType out, std::span<Node* const> in
   if (inputs.size() == 2 && inputs[0]->dtype() == in && inputs[1]->dtype() == in &&
       itemsize(out) <= itemsize(in) && inputs[0]->layout().same_shape(inputs[1]->layout()) &&
       inputs[0]->layout().contiguous() && inputs[0]->layout().offset() == 0) {
-    return Node::make(op, out, Layout(inputs[0]->layout()), stream, inputs);
+    return Node::make_like(op, out, inputs[0]->layout(), stream, inputs);
   }
   Ref<Node> cast[3];
   std::array<Node*, 3> operand{};

@@ -8,7 +8,7 @@ namespace nitinol {
 
 void Layout::reserve(int ndim) {
   if (ndim > ndim_ || data_ == inline_) {
-    std::int64_t* fresh = ndim <= 4 ? inline_ : new std::int64_t[2 * ndim];
+    std::int64_t* fresh = ndim <= inline_ndim ? inline_ : new std::int64_t[2 * ndim];
     if (data_ != inline_) delete[] data_;
     data_ = fresh;
   }

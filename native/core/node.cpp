@@ -170,6 +170,16 @@ Ref<Node> Node::make(Op op, DType dtype, Layout&& layout, Stream* stream,
   return node;
 }
 
+Ref<Node> Node::make_like(Op op, DType dtype, const Layout& layout, Stream* stream,
+                          std::span<Node* const> inputs) {
+  // A larger layout allocates: that may throw, so it comes before the node.
+  if (layout.ndim() > Layout::inline_ndim) return make(op, dtype, Layout(layout), stream, inputs);
+  void* memory = allocate_node(sizeof(Node));
+  auto node = Ref<Node>::adopt(new (memory) Node(op, dtype, layout, stream));
+  node->attach(inputs);
+  return node;
+}
+
 Ref<Node> Node::make_data(DType dtype, Layout&& layout, Stream* stream, Ref<Buffer> buffer) {
   Ref<Node> node = make(Op::data, dtype, std::move(layout), stream, {});
   node->buffer_ = std::move(buffer);

@@ -27,8 +27,8 @@ Planner& Planner::shared() {
 }
 
 void Planner::push(Node* node) {
-  one_stream_ = one_stream_ && (stack_.empty() || node->stream_ == stack_.back().first->stream_) &&
-                (items_.empty() || node->stream_ == items_.back().node->stream_);
+  if (first_stream_ == nullptr) first_stream_ = node->stream_;
+  one_stream_ = one_stream_ && node->stream_ == first_stream_;
   node->mark_ = epoch_;
   node->slot_ = none;
   stack_.emplace_back(node, 0);
@@ -39,6 +39,7 @@ void Planner::push(Node* node) {
 void Planner::walk(std::span<Node* const> roots) {
   ++epoch_;
   one_stream_ = true;
+  first_stream_ = nullptr;
   for (Node* root : roots) {
     Node* base = root->storage();
     const State state = base->state_.load(std::memory_order_acquire);

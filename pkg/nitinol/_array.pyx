@@ -143,7 +143,7 @@ cdef int find_loop(Op op, DType dtype, DType out) except -1:
     return 0
 
 
-cdef DType result_dtype(Op op, DType* dtype) except *:
+cdef DType result_dtype(Op op, DType* dtype) noexcept:
     """Return the output's dtype; `dtype`, the operands' common one, may be raised to a float."""
     cdef int8_t rule = RULE[<int> op]
     if rule == FLOAT and <int> dtype[0] < 9:

@@ -49,6 +49,8 @@ class Layout {
     if (data_ != inline_) delete[] data_;
   }
 
+  static constexpr int inline_ndim = 4;
+
   int ndim() const noexcept { return ndim_; }
   std::int64_t size() const noexcept { return size_; }  // number of elements
   std::int64_t offset() const noexcept { return offset_; }
@@ -80,7 +82,7 @@ class Layout {
     contiguous_ = true;
   }
 
-  std::int64_t inline_[8];
+  std::int64_t inline_[2 * inline_ndim];
   std::int64_t* data_ = inline_;
   std::int64_t size_ = 1;
   std::int64_t offset_ = 0;

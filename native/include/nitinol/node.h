@@ -27,6 +27,9 @@ class Node : public Counted<Node> {
   // Throws std::bad_alloc before anything is claimed.
   static Ref<Node> make(Op op, DType dtype, Layout&& layout, Stream* stream,
                         std::span<Node* const> inputs, Ref<Params> params = nullptr);
+  // The same with a copy of `layout`, without parameters: what most operators make.
+  static Ref<Node> make_like(Op op, DType dtype, const Layout& layout, Stream* stream,
+                             std::span<Node* const> inputs);
   // A leaf with its value.
   static Ref<Node> make_data(DType dtype, Layout&& layout, Stream* stream, Ref<Buffer> buffer);
   // Another layout over the storage of `of`.
@@ -69,6 +72,8 @@ class Node : public Counted<Node> {
   friend class Resolver;
   friend class Runner;
 
+  Node(Op op, DType dtype, const Layout& layout, Stream* stream) noexcept
+      : layout_(layout), stream_(stream), op_(op), dtype_(dtype) {}
   Node(Op op, DType dtype, Layout&& layout, Stream* stream, Ref<Params>&& params) noexcept
       : layout_(std::move(layout)),
         stream_(stream),
