@@ -8,12 +8,21 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import graphs
 import nitinol as nt
 from nitinol import _runtime
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_collections():
+    """Collections look at what the tests made alone, which is little."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def settle():
@@ -151,7 +160,6 @@ def test_nothing_stays_behind(name):
     no_leak(JOBS[name])
 
 
-@settings(max_examples=12)
 @given(
     program=graphs.programs(failing=True),
     limit=st.sampled_from([1, 1000]),
