@@ -166,6 +166,32 @@ void test_bits() {
   }
 }
 
+// One long row, which all threads share.
+void test_long_scan() {
+  const std::int64_t n = (std::int64_t{1} << 20) + 70001;
+  Array x = random_array(DType::int32, {n}, true), out = empty(DType::int64, {n});
+  Array f = empty(DType::float32, {n}), a = f, b = f;
+  for (std::int64_t i = 0; i < n; ++i) {
+    f.data<float>()[i] = static_cast<float>(x.data<std::int32_t>()[i]) / 7;
+  }
+  const int threads = concurrency();
+  set_concurrency(3);
+  run(kernels::cumulative_sum, {&x}, out);
+  run(kernels::cumulative_sum, {&f}, a);
+  set_concurrency(1);
+  run(kernels::cumulative_sum, {&f}, b);
+  set_concurrency(threads);
+  CHECK(a.storage == b.storage);
+  std::int64_t total = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    total += x.data<std::int32_t>()[i];
+    CHECK(out.data<std::int64_t>()[i] == total);
+    const double exact = static_cast<double>(total) / 7;
+    CHECK(std::abs(static_cast<double>(a.data<float>()[i]) - exact) <= 1e-5 * exact + 1e-3);
+    CHECK(i == 0 || a.data<float>()[i] >= a.data<float>()[i - 1]);
+  }
+}
+
 void test_special_values() {
   const float nan = std::nanf(""), inf = HUGE_VALF;
   Array x = empty(DType::float32, {6});
@@ -293,6 +319,7 @@ int main() {
   test_moves();
   test_reductions();
   test_bits();
+  test_long_scan();
   test_special_values();
   test_sorts();
   test_random();

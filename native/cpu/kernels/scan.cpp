@@ -145,38 +145,42 @@ void scan_row(const char* x, std::int64_t stride, Out* out, std::int64_t n) noex
   scan_rest<P, In>(x + done * stride, stride, out + done, n - done, before);
 }
 
-// One long row: totals of all sections first, then every section on its own.
+// One long row on all threads, stretch by stretch: totals of its sections first, then
+// every section on its own while the stretch is still in the last cache.
+inline constexpr std::int64_t stretch = 2048;  // sections
+
 template <class P, class In, class Out>
-void scan_long_row(const Launch& launch, const char* x, std::int64_t stride, Out* out,
-                   std::int64_t n) noexcept {
+void scan_long_row(const char* x, std::int64_t stride, Out* out, std::int64_t n) noexcept {
   using Acc = typename P::Acc;
   const std::int64_t whole = n / section;
-  const std::size_t bytes = sizeof(Acc) * static_cast<std::size_t>(whole);
-  const Scratch scratch(bytes);
-  if (!scratch) return refuse_memory(launch, bytes);
-  Acc* totals = scratch.as<Acc>();
-  const std::int64_t groups = ceil_div(whole, group);
   const std::int64_t grain = items_per_grain(section * group);
-  const auto count = [&](std::int64_t g) {
-    return static_cast<int>(std::min<std::int64_t>(group, whole - g * group));
-  };
-  parallel_for(groups, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t g = begin; g < end; ++g) {
-      section_totals<P, In>(x + g * group * section * stride, stride, count(g), totals + g * group);
-    }
-  });
+  Acc totals[stretch];
   Acc before = P::identity();
-  for (std::int64_t s = 0; s < whole; ++s) {
-    const Acc total = totals[s];
-    totals[s] = before;
-    before = P::combine(before, total);
-  }
-  parallel_for(groups, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t g = begin; g < end; ++g) {
-      const std::int64_t first = g * group * section;
-      scan_sections<P, In>(x + first * stride, stride, out + first, count(g), totals + g * group);
+  for (std::int64_t first = 0; first < whole; first += stretch) {
+    const std::int64_t sections = std::min(stretch, whole - first);
+    const char* from = x + first * section * stride;
+    Out* to = out + first * section;
+    const auto count = [&](std::int64_t g) {
+      return static_cast<int>(std::min<std::int64_t>(group, sections - g * group));
+    };
+    parallel_for(ceil_div(sections, group), grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t g = begin; g < end; ++g) {
+        section_totals<P, In>(from + g * group * section * stride, stride, count(g),
+                              totals + g * group);
+      }
+    });
+    for (std::int64_t s = 0; s < sections; ++s) {
+      const Acc total = totals[s];
+      totals[s] = before;
+      before = P::combine(before, total);
     }
-  });
+    parallel_for(ceil_div(sections, group), grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t g = begin; g < end; ++g) {
+        const std::int64_t at = g * group * section;
+        scan_sections<P, In>(from + at * stride, stride, to + at, count(g), totals + g * group);
+      }
+    });
+  }
   const std::int64_t done = whole * section;
   scan_rest<P, In>(x + done * stride, stride, out + done, n - done, before);
 }
@@ -193,10 +197,11 @@ void scan(const Launch& launch, const View& x) noexcept {
   for (int d = 0; d < axis; ++d) outer.push(layout.shape(d), {layout.stride(d) * item});
   const std::int64_t rows = outer.size();
   if (rows == 0 || n == 0) return;
-  if (P::sections && n >= 4 * parallel_grain && rows < 2 * concurrency()) {
+  const int threads = concurrency();
+  if (P::sections && threads > 1 && n >= 4 * parallel_grain && rows < 2 * threads) {
     Odometer<1> at(outer, outer.ndim, 0);
     for (std::int64_t r = 0; r < rows; ++r, at.next()) {
-      scan_long_row<P, In>(launch, x.data + at.offset[0], stride, out + r * n, n);
+      scan_long_row<P, In>(x.data + at.offset[0], stride, out + r * n, n);
     }
     return;
   }
