@@ -161,6 +161,16 @@ void test_narrowed() {
   CHECK(e->state() == State::poisoned && e->poison()->roots().size() == 2);
   CHECK(device.record.counts().struck == 2);
   CHECK(device.units_run == 1);
+  // Both branches that lived in registers are followed, and what is healthy names nothing.
+  Ref<Node> left = make(Op::negative, stream, {bad.get()});
+  Ref<Node> right = make(Op::negative, stream, {worse.get()});
+  Ref<Node> third = make(Op::negative, stream, {a.get()});
+  Ref<Node> both = make(Op::multiply, stream, {left.get(), right.get()});
+  Ref<Node> all = make(Op::subtract, stream, {third.get(), both.get()});
+  left = right = third = both = nullptr;
+  Node* more[] = {all.get()};
+  run(device, more);
+  CHECK(all->state() == State::poisoned && all->poison()->roots().size() == 2);
 }
 
 // More units than one submission takes; with fusion they are few.

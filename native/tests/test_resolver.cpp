@@ -238,13 +238,26 @@ void test_donation() {
   for (int i = 0; i < 5; ++i) e = update(e.get());
   run(e);
   CHECK(device.donations == 6);
+  // Through a view that shows the buffer as it lies, but not through another.
+  for (bool straight : {true, false}) {
+    Ref<Node> base = leaf(device);
+    const std::int64_t shape[] = {2};
+    const std::int64_t strides[] = {straight ? 1 : 0};
+    Ref<Node> view = Node::make_view(base.get(), Layout(shape, strides, 0));
+    base = nullptr;
+    Ref<Node> updated = update(view.get());
+    view = nullptr;
+    run(updated);
+    CHECK(device.donations == 7);
+    CHECK(load(*updated, shape, 1) == (straight ? 11 : 10));
+  }
   // A failure after the write: the update is poisoned, nothing is garbage.
   Ref<Node> f = update(e.get());
   Ref<Node> late = make(device, Op::concatenate, {f.get()}, 9);
   device.fail_unit_of(7, Code::timeout);
   e = nullptr;
   run(late);
-  CHECK(device.donations == 7);
+  CHECK(device.donations == 8);
   CHECK(&root(late) == &root(f));
 }
 
