@@ -270,6 +270,24 @@ void test_sorts() {
   }
 }
 
+// Nothing to do, along the axis or beside it.
+void test_empty() {
+  for (const Shape& shape : {Shape{0, 5}, Shape{5, 0}, Shape{0, 0}, Shape{3, 0, 5}}) {
+    Array x = empty(DType::float32, shape), same_shape = x;
+    Array order = empty(DType::int64, shape);
+    const Shape outer(shape.begin(), shape.end() - 1);
+    Array values = empty(DType::float32, outer), positions = empty(DType::int64, outer);
+    std::fill(values.storage.begin(), values.storage.end(), 1);
+    for (const Kernel kernel : {kernels::copy, kernels::sort, kernels::cumulative_sum}) {
+      CHECK(run(kernel, {&x}, same_shape, {0}).code == Code::none);
+    }
+    CHECK(run(kernels::argsort, {&x}, order, {0}).code == Code::none);
+    if (shape.back() != 0) CHECK(run(kernels::argmax, {&x}, positions).code == Code::none);
+    CHECK(run(kernels::sum, {&x}, values).code == Code::none);
+    for (std::int64_t i = 0; i < product(outer); ++i) CHECK(values.data<float>()[i] == 0);
+  }
+}
+
 void test_random() {
   using kernels::PhiloxKey;
   std::uint64_t words[kernels::philox_words / 2];
@@ -322,5 +340,6 @@ int main() {
   test_long_scan();
   test_special_values();
   test_sorts();
+  test_empty();
   test_random();
 }

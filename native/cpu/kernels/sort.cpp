@@ -98,7 +98,7 @@ void sort_rows(const Launch& launch, bool descending) noexcept {
   using Key = typename K::Key;
   const View& x = launch.inputs[0];
   const Rows rows(x);
-  if (rows.n == 0) return;
+  if (rows.n == 0 || rows.count == 0) return;
   const Key flip = descending ? static_cast<Key>(~Key(0)) : Key(0);
   const std::int64_t n = rows.n, stride = rows.stride;
   rows.for_each(x.data, [&](std::int64_t r, const char* row) {
@@ -259,7 +259,7 @@ void argsort_rows(const Launch& launch, bool descending) noexcept {
   using Key = typename SortKey<T>::Key;
   const View& x = launch.inputs[0];
   const Rows rows(x);
-  if (rows.n == 0) return;
+  if (rows.n == 0 || rows.count == 0) return;
   const Key flip = descending ? static_cast<Key>(~Key(0)) : Key(0);
   const std::int64_t n = rows.n;
   rows.for_each(x.data, [&](std::int64_t r, const char* row) {
