@@ -207,9 +207,13 @@ void Planner::plan_memory(Plan& plan) {
   std::size_t live = 0;
   std::size_t peak = 0;
   for (const Unit& unit : units) {
-    for (const Node* output : unit.outputs) live = saturating_add(live, output->bytes());
+    for (const Node* output : unit.outputs) {
+      live = saturating_add(live, Buffer::footprint(output->bytes()));
+    }
     peak = std::max(peak, live);
-    for (const Node* gone : unit.releases) live -= std::min(live, gone->bytes());
+    for (const Node* gone : unit.releases) {
+      live -= std::min(live, Buffer::footprint(gone->bytes()));
+    }
   }
   plan.submission->planned_bytes = peak;
 }

@@ -185,6 +185,10 @@ Ref<Buffer> Buffer::allocate(Allocator& allocator, std::size_t bytes) noexcept {
   return Ref<Buffer>::adopt(buffer);
 }
 
+std::size_t Buffer::footprint(std::size_t bytes) noexcept {
+  return bytes > largest ? bytes : class_size(bytes + alignment);
+}
+
 Ref<Buffer> Buffer::borrow(void* data, std::size_t bytes, Ref<Keep> keep) {
   auto* buffer = new Buffer;
   buffer->data_ = static_cast<char*>(data);

@@ -16,6 +16,9 @@ class Buffer : public Counted<Buffer> {
   // Memory of somebody else (a NumPy array, a DLPack capsule), alive while `keep` is.
   static Ref<Buffer> borrow(void* data, std::size_t bytes, Ref<Keep> keep);
 
+  // What a buffer of so many bytes takes from its allocator.
+  static std::size_t footprint(std::size_t bytes) noexcept;
+
   char* data() const noexcept { return data_; }
   std::size_t bytes() const noexcept { return bytes_; }
   bool borrowed() const noexcept { return allocator_ == nullptr; }
