@@ -42,6 +42,14 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
     doom(unit, UnitStatus::void_);
     return false;
   }
+  for (Node* input : unit.inputs) {
+    if (input->storage()->buffer_) continue;
+    // The plan is wrong somewhere: a report to read rather than a crash.
+    Fault fault;
+    fault.code = Code::internal;
+    conclude(unit, fault, Phase::encode, false);
+    return false;
+  }
   if (device.injector.active()) {
     Phase phase = Phase::completion;
     const Fault fault = device.injector.draw(phase);
