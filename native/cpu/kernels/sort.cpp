@@ -7,6 +7,7 @@
 #include "cpu/kernels/iterate.h"
 #include "cpu/kernels/sort_keys.h"
 #include "cpu/kernels/sort_radix.h"
+#include "cpu/kernels/sort_ranks.h"
 
 namespace nitinol::cpu::kernels {
 namespace {
@@ -103,6 +104,10 @@ void sort_rows(const Launch& launch, bool descending) noexcept {
   const std::int64_t n = rows.n, stride = rows.stride;
   rows.for_each(x.data, [&](std::int64_t r, const char* row) {
     Key* out = launch.output.as<Key>() + r * n;
+    if (n <= longest_ranked<T>) {
+      return sort_by_ranks<T>(row, stride, n, flip,
+                              [&](auto place, std::int64_t, Key element) { out[place] = element; });
+    }
     const std::size_t bytes = sizeof(Key) * static_cast<std::size_t>(n);
     const Scratch spare(bytes);
     if (!spare) return refuse_memory(launch, bytes);
@@ -264,6 +269,11 @@ void argsort_rows(const Launch& launch, bool descending) noexcept {
   const std::int64_t n = rows.n;
   rows.for_each(x.data, [&](std::int64_t r, const char* row) {
     auto* out = launch.output.as<std::uint64_t>() + r * n;
+    if (n <= longest_ranked<T>) {
+      return sort_by_ranks<T>(row, rows.stride, n, flip, [&](auto place, std::int64_t i, Key) {
+        out[place] = static_cast<std::uint64_t>(i);
+      });
+    }
     const bool fits = n <= std::int64_t(1) << 32;
     if (!fits || !argsort_row<T>(launch, row, rows.stride, n, flip, out)) {
       argsort_row_wide<T>(launch, row, rows.stride, n, flip, out);
