@@ -12,6 +12,8 @@ import nitinol
 HEADER = """
 import os, signal, sys, threading, time
 import faulthandler; faulthandler.enable()
+# Children of a shell that started the tests in the background ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 import nitinol as nt
 """
