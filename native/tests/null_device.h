@@ -280,6 +280,7 @@ class NullDevice final : public Device {
 
   static void run_program(const Unit& unit) {
     const Program& program = *unit.program;
+    CHECK(program.code.size() <= static_cast<std::size_t>(fusion_limit()));
     CHECK(program.inputs == unit.inputs.size());
     CHECK(program.outputs == unit.outputs.size());
     const std::size_t first_register = program.inputs + program.outputs;

@@ -124,33 +124,30 @@ void test_admission() {
   for (std::thread& thread : threads) thread.join();
 }
 
-// Large work is not kept out by small work that never pauses.
+// Small work that comes later doesn't keep large work out.
 void test_no_starvation() {
   Allocator memory(1000);
-  std::atomic<bool> large_was_in{false};
-  std::atomic<int> started{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 2; ++t) {
-    threads.emplace_back([&] {
-      // Each enters again before it leaves: there is always somebody inside.
-      auto inside = memory.admit(200);
-      ++started;
-      while (!large_was_in) {
-        std::this_thread::sleep_for(std::chrono::microseconds(200));
-        memory.leave(inside);
-        inside = memory.admit(200);
-      }
-      memory.leave(inside);
-    });
-  }
-  while (started < 2) std::this_thread::yield();
+  const auto first = memory.admit(200);
+  std::atomic<int> entered{0};
+  int large_was = 0;
+  int small_was = 0;
   std::thread large([&] {
     const auto admission = memory.admit(900);
-    large_was_in = true;
+    large_was = ++entered;
     memory.leave(admission);
   });
-  for (std::thread& thread : threads) thread.join();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  std::thread small([&] {
+    const auto admission = memory.admit(200);
+    small_was = ++entered;
+    memory.leave(admission);
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(entered == 0);
+  memory.leave(first);
   large.join();
+  small.join();
+  CHECK(large_was == 1 && small_was == 2);
 }
 
 // What no memory can hold meets the limit later, and nobody waits for work without an end.

@@ -249,6 +249,15 @@ void test_merged() {
   run(device, more);
   CHECK(device.units - before == 3);
   CHECK(load(*g, g->layout().shape(), 0) == load(*f, f->layout().shape(), 0) - 1);
+  // Nor do two chains meet across something that their reader needs as well.
+  Ref<Node> early = make(Op::negative, stream, {x.get()});
+  Ref<Node> between = make(Op::concatenate, stream, {x.get()});
+  Ref<Node> late = make(Op::add, stream, {x.get(), x.get()});
+  Ref<Node> reader = make(Op::where, stream, {early.get(), between.get(), late.get()});
+  Node* last[] = {reader.get()};
+  run(device, last);
+  CHECK(reader->state() == State::ready);
+  CHECK(load(*reader, x->layout().shape(), 1) == load(*between, x->layout().shape(), 1));
 }
 
 // Two threads plan what shares a part at the same time: whoever is second waits for the first.
