@@ -96,7 +96,7 @@ class Planner {
   std::unordered_map<std::uint64_t, std::uint32_t> part_index_;
   std::vector<std::uint32_t> part_depth_;  // of each item
   Stream* first_stream_ = nullptr;
-  bool one_stream_ = true;                 // all items are of the same stream
+  bool one_stream_ = true;  // all items are of the same stream
   std::vector<Plan> plans_;
   std::vector<Submission*> foreign_;  // in flight already, needed by the roots
   // Of the unit in the making.

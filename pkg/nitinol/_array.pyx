@@ -161,11 +161,28 @@ cdef DType result_dtype(Op op, DType* dtype) noexcept:
 cdef Array build(Op op, DType dtype, Node** operands, size_t count):
     """Return the elementwise node over operands whose common dtype is known."""
     cdef DType out = result_dtype(op, &dtype)
-    find_loop(op, dtype, out)
+    if not known[<int> op][<int> dtype]:
+        return build_first(op, dtype, operands, count)
     cdef Node* node = native.make_elementwise(op, dtype, out, operands, count, current_stream())
     if node == NULL:
         refuse_shapes(op, operands, count)
     return wrap(node)
+
+
+cdef Array build_first(Op op, DType dtype, Node** operands, size_t count):
+    """The same where the loop has to be looked up: that runs Python, so another thread may rebind
+    a handle meanwhile, and the nodes are held."""
+    cdef DType raised = dtype
+    cdef DType out = result_dtype(op, &raised)
+    cdef size_t i
+    for i in range(count):
+        operands[i].retain()
+    try:
+        find_loop(op, raised, out)
+        return build(op, dtype, operands, count)
+    finally:
+        for i in range(count):
+            operands[i].release()
 
 
 cdef int refuse_shapes(Op op, Node** operands, size_t count) except -1:
@@ -274,8 +291,10 @@ def elementwise(str op, *operands):
         else:
             x = chapter("_interop").asarray(operands[i])
         arrays.append(x)
-        nodes[i] = x.node
-    return build(code, dtype_number(dtype), nodes, count)
+    cdef DType number = dtype_number(dtype)
+    for i in range(count):
+        nodes[i] = (<Array> arrays[i]).node
+    return build(code, number, nodes, count)
 
 
 def cast(Array x, dtype):

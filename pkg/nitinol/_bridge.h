@@ -39,6 +39,8 @@ inline Node* make_node(Op op, DType dtype, const std::int64_t* shape, int ndim, 
                        Node* const* inputs, std::size_t count, const std::int64_t* ints,
                        std::size_t int_count, const double* floats, std::size_t float_count,
                        const char* text, void* callback) {
+  // First, so that the reference is given back whatever is thrown below.
+  Ref<Keep> keep = callback ? Ref<Keep>::adopt(new Keep(callback)) : nullptr;
   Ref<Params> params;
   if (int_count || float_count || text) {
     params = Ref<Params>::adopt(new Params);
@@ -48,7 +50,7 @@ inline Node* make_node(Op op, DType dtype, const std::int64_t* shape, int ndim, 
   }
   Ref<Node> node = Node::make(op, dtype, make_layout(shape, ndim, dtype), stream, {inputs, count},
                               std::move(params));
-  if (callback) node->set_callback(Ref<Keep>::adopt(new Keep(callback)));
+  if (keep) node->set_callback(std::move(keep));
   return node.detach();
 }
 
