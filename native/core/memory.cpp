@@ -101,10 +101,7 @@ Allocator::Admission Allocator::admit(std::size_t bytes, bool endless) noexcept 
   std::unique_lock lock(mutex_);
   const std::uint64_t ticket = tickets_++;
   left_.wait(lock, [&] {
-    if (ticket != turn_) return false;
-    // Compared without sums: a planned peak may be as large as a size can be.
-    const std::size_t held = in_use_ + std::min(reserved_, ~in_use_);
-    return admitted_ == 0 || bytes > limit_ || held <= limit_ - bytes;
+    return ticket == turn_ && (admitted_ == 0 || bytes > limit_ || fits_locked(bytes));
   });
   ++turn_;
   const Admission admission{bytes > limit_ ? 0 : bytes, endless};
@@ -112,6 +109,17 @@ Allocator::Admission Allocator::admit(std::size_t bytes, bool endless) noexcept 
   reserved_ += admission.bytes;
   if (turn_ != tickets_) left_.notify_all();  // the next may fit as well
   return admission;
+}
+
+bool Allocator::admits_now(std::size_t bytes) const noexcept {
+  std::lock_guard lock(mutex_);
+  return turn_ == tickets_ && fits_locked(bytes);
+}
+
+bool Allocator::fits_locked(std::size_t bytes) const noexcept {
+  // Compared without sums: a planned peak may be as large as a size can be.
+  const std::size_t held = in_use_ + std::min(reserved_, ~in_use_);
+  return bytes <= limit_ && held <= limit_ - bytes;
 }
 
 void Allocator::leave(const Admission& admission) noexcept {

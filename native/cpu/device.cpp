@@ -277,9 +277,8 @@ bool CpuDevice::runs_inline(const Submission& submission) const noexcept {
 
 bool CpuDevice::runs_on_caller(const Submission& submission) const noexcept {
   // Work that may have to wait for memory is not for a thread that has signals to see.
-  const MemoryStats stats = memory.stats();
-  return submission.planned_bytes < (stats.limit - std::min(stats.limit, stats.in_use)) / 4 &&
-         estimate(submission, caller_limit) <= caller_limit;
+  return estimate(submission, caller_limit) <= caller_limit &&
+         memory.admits_now(submission.planned_bytes);
 }
 
 void CpuDevice::run_inline(Submission& submission) noexcept { units(submission); }

@@ -37,6 +37,8 @@ class Allocator {
   };
   Admission admit(std::size_t bytes, bool endless = false) noexcept;
   void leave(const Admission& admission) noexcept;
+  // Would admit let this in without a wait, as things are?
+  bool admits_now(std::size_t bytes) const noexcept;
 
   std::size_t trim() noexcept;  // frees the cache; returns the bytes freed
   void set_limit(std::size_t bytes) noexcept;
@@ -50,6 +52,7 @@ class Allocator {
   };
 
   std::size_t trim_locked() noexcept;
+  bool fits_locked(std::size_t bytes) const noexcept;
 
   mutable std::mutex mutex_;
   std::condition_variable left_;
