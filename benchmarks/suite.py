@@ -22,6 +22,10 @@ from collections.abc import Callable
 import numpy as np
 
 
+PAUSE = 0.25  # seconds between the turns
+BURST = 0.02  # seconds of untimed calls, then of timed ones, in a turn
+
+
 class Library:
     """What one library is called by: how to make an array, and how to wait for a result."""
 
@@ -321,16 +325,25 @@ def measure(found: dict[str, Library], inputs, functions, repeats: int) -> dict[
     """Return the median microseconds of each library, timed in turns."""
     arguments = {name: [found[name].array(x) for x in inputs] for name in functions}
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for name, function in functions.items():  # warm-up, and JAX's compilation
-        for _ in range(3):
-            found[name].wait(function(*arguments[name]))
+
+    def once(name: str) -> float:
+        start = time.perf_counter()
+        result = functions[name](*arguments[name])
+        found[name].wait(result)
+        return time.perf_counter() - start
+
     for _ in range(repeats):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            result = function(*arguments[name])
-            found[name].wait(result)
-            times[name].append(time.perf_counter() - start)
-            del result
+        for name in functions:
+            # OpenBLAS's and OpenMP's threads go on spinning after a call and would take a core from
+            # whoever comes next: a pause lets them sleep, untimed calls wake one's own.
+            time.sleep(PAUSE)
+            warm = time.perf_counter() + BURST
+            while time.perf_counter() < warm:
+                once(name)
+            burst = [once(name)]
+            while sum(burst) < BURST:
+                burst.append(once(name))
+            times[name].append(statistics.median(burst))
     return {name: statistics.median(each) * 1e6 for name, each in times.items()}
 
 
@@ -338,7 +351,7 @@ def main() -> int:
     """Run the rows and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", default="*", metavar="PATTERN", help="names, with * and ?")
-    parser.add_argument("--repeats", type=int, default=15, metavar="N")
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="turns")
     parser.add_argument("--json", metavar="PATH", help="write all medians")
     options = parser.parse_args()
 
