@@ -21,7 +21,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-
 PAUSE = 0.25  # seconds between the turns
 BURST = 0.02  # seconds of untimed calls, then of timed ones, in a turn
 
