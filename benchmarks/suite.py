@@ -9,6 +9,7 @@ meets all of them; the table shows medians in microseconds, and how nitinol comp
 
 from __future__ import annotations
 
+import abc
 import argparse
 import fnmatch
 import importlib
@@ -25,17 +26,17 @@ PAUSE = 0.25  # seconds between the turns
 BURST = 0.02  # seconds of untimed calls, then of timed ones, in a turn
 
 
-class Library:
+class Library(abc.ABC):
     """What one library is called by: how to make an array, and how to wait for a result."""
 
     name: str
     version: str
 
+    @abc.abstractmethod
     def array(self, value: np.ndarray):
         """Return the library's array of a NumPy array."""
-        raise NotImplementedError
 
-    def wait(self, result) -> None:
+    def wait(self, result) -> None:  # noqa: B027 (NumPy and PyTorch have nothing to wait for)
         """Return when the result is there."""
 
 
