@@ -6,13 +6,23 @@ using namespace metal;
 // `constant long*`: shape[0..ndim) of the iteration, then ndim strides for each operand.
 inline long offset_at(ulong flat, int ndim, constant long* shape, constant long* strides) {
   long offset = 0;
-  for (int axis = ndim - 1; axis >= 0; --axis) {
+  for (int axis = ndim - 1; axis > 0; --axis) {
     const ulong extent = ulong(shape[axis]);
-    offset += long(flat % extent) * strides[axis];
-    flat /= extent;
+    const ulong rest = flat / extent;
+    offset += long(flat - rest * extent) * strides[axis];
+    flat = rest;
   }
-  return offset;
+  return ndim > 0 ? offset + long(flat) * strides[0] : offset;
 }
+
+// The same for a Walk of the host: ndim, shape, strides of operand 0, of operand 1, ...
+inline long walk(ulong flat, constant long* dims, int operand) {
+  const int ndim = int(dims[0]);
+  return offset_at(flat, ndim, dims + 1, dims + 1 + ndim * (1 + operand));
+}
+
+// The number of a thread of a two-dimensional grid (or of a threadgroup of several).
+inline ulong flat_position(uint3 at, uint3 grid) { return ulong(at.y) * grid.x + at.x; }
 
 // Reports an error met at `position`; the lowest one is kept, so that what is raised does
 // not depend on which thread came first.
