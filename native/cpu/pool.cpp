@@ -57,6 +57,40 @@ constinit std::atomic<bool> forked{false};
 constinit std::mutex start_lock;
 constinit thread_local bool inside = false;  // this thread runs chunks
 
+#if defined(__linux__)
+// Linux often wakes a worker on the very core of the thread that wakes it, and leaves it queued
+// there for milliseconds while another core idles (seen on two cores with kernel 6.18). So the
+// workers are kept off the core of the caller they help.
+constexpr int most_kept_off = 8;  // of more workers than that, enough find a core of their own
+constexpr std::int64_t keep_off_interval = 1'000'000;  // ns; callers on two cores take turns
+constinit pthread_t handles[most_kept_off] = {};
+constinit cpu_set_t allowed = {};
+constinit std::atomic<int> kept_off{-1};  // the core that the workers were told to leave
+constinit std::atomic<std::int64_t> kept_off_since{0};
+
+void keep_workers_off_this_core(int workers) noexcept {
+  const int core = sched_getcpu();
+  if (core < 0 || core == kept_off.load(std::memory_order_relaxed) || workers > most_kept_off) {
+    return;
+  }
+  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  std::int64_t since = kept_off_since.load(std::memory_order_relaxed);
+  if (now - since < keep_off_interval ||
+      !kept_off_since.compare_exchange_strong(since, now, std::memory_order_relaxed)) {
+    return;
+  }
+  cpu_set_t others = allowed;
+  CPU_CLR(core, &others);
+  if (CPU_COUNT(&others) == 0) return;
+  kept_off.store(core, std::memory_order_relaxed);
+  for (int i = 0; i < workers; ++i) {
+    if (handles[i]) pthread_setaffinity_np(handles[i], sizeof others, &others);
+  }
+}
+#else
+void keep_workers_off_this_core(int) noexcept {}
+#endif
+
 void pause() noexcept {
 #if defined(__x86_64__)
   _mm_pause();
@@ -186,12 +220,18 @@ void start_workers(int wanted) noexcept {
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
+#if defined(__linux__)
+  if (have == 0) sched_getaffinity(0, sizeof allowed, &allowed);
+#endif
   for (; have < wanted; ++have) {
     pthread_t thread;
     void* number = reinterpret_cast<void*>(static_cast<std::intptr_t>(have + 1));
     if (pthread_create(&thread, &attributes, [](void* a) { return worker_main(a); }, number) != 0) {
       break;
     }
+#if defined(__linux__)
+    if (have < most_kept_off) handles[have] = thread;
+#endif
   }
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
   pthread_attr_destroy(&attributes);
@@ -242,6 +282,7 @@ void parallel_for(std::int64_t n, std::int64_t grain, ChunkFn fn) noexcept {
   if (started.load(std::memory_order_acquire) < threads - 1) start_workers(threads - 1);
   const int index = claim_slot();
   if (index < 0) return run_inline(n, grain, fn);
+  keep_workers_off_this_core(threads - 1);
 
   Slot& slot = slots[index];
   const std::uint64_t bit = std::uint64_t{1} << index;

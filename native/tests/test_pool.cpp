@@ -1,11 +1,13 @@
 // Tests of parallel_for: every chunk once, any number of callers, nesting, fork, sleep and wake.
 #include <pthread.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <random>
 #include <thread>
 #include <vector>
@@ -167,6 +169,43 @@ void test_short_lived_callers() {
   }
 }
 
+#if defined(__linux__)
+// Woken on the core of their caller, workers would share it with him while others idle.
+void test_workers_leave_the_callers_core() {
+  cpu_set_t usual;
+  CHECK(sched_getaffinity(0, sizeof usual, &usual) == 0);
+  if (CPU_COUNT(&usual) < 2) {
+    std::printf("one core: there is no other one for workers to go to\n");
+    return;
+  }
+  set_concurrency(2);
+  for (int core = 0, tried = 0; tried < 2; ++core) {
+    if (!CPU_ISSET(core, &usual)) continue;
+    ++tried;
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET(core, &only);
+    CHECK(sched_setaffinity(0, sizeof only, &only) == 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // workers are moved that often
+    const auto caller = std::this_thread::get_id();
+    std::atomic<bool> met{false};
+    parallel_for(2, 1, [&](std::int64_t, std::int64_t) {
+      if (std::this_thread::get_id() == caller) {
+        while (!met.load()) std::this_thread::yield();
+        return;
+      }
+      cpu_set_t mine;
+      CHECK(sched_getaffinity(0, sizeof mine, &mine) == 0);
+      CHECK(!CPU_ISSET(core, &mine) && CPU_COUNT(&mine) > 0);
+      met.store(true);
+    });
+  }
+  CHECK(sched_setaffinity(0, sizeof usual, &usual) == 0);
+}
+#else
+void test_workers_leave_the_callers_core() {}
+#endif
+
 }  // namespace
 
 int main() {
@@ -176,6 +215,7 @@ int main() {
   test_more_callers_than_slots();
   test_nested();
   test_sleeping_workers_wake();
+  test_workers_leave_the_callers_core();
   test_fork();
   test_short_lived_callers();
   // main returns with workers alive: that must not abort.
