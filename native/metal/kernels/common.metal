@@ -2,6 +2,10 @@
 #include <metal_stdlib>
 using namespace metal;
 
+// An op's bits must not depend on what it was fused with; what may be a fused
+// multiply-add says fma.
+#pragma clang fp contract(off)
+
 // The shape and strides of an operand, in elements. Kernels that index by layout take
 // `constant long*`: shape[0..ndim) of the iteration, then ndim strides for each operand.
 inline long offset_at(ulong flat, int ndim, constant long* shape, constant long* strides) {
@@ -15,8 +19,24 @@ inline long offset_at(ulong flat, int ndim, constant long* shape, constant long*
   return ndim > 0 ? offset + long(flat) * strides[0] : offset;
 }
 
+inline long offset_at(uint flat, int ndim, constant long* shape, constant long* strides) {
+  long offset = 0;
+  for (int axis = ndim - 1; axis > 0; --axis) {
+    const uint extent = uint(shape[axis]);
+    const uint rest = flat / extent;
+    offset += long(flat - rest * extent) * strides[axis];
+    flat = rest;
+  }
+  return ndim > 0 ? offset + long(flat) * strides[0] : offset;
+}
+
 // The same for a Walk of the host: ndim, shape, strides of operand 0, of operand 1, ...
 inline long walk(ulong flat, constant long* dims, int operand) {
+  const int ndim = int(dims[0]);
+  return offset_at(flat, ndim, dims + 1, dims + 1 + ndim * (1 + operand));
+}
+
+inline long walk(uint flat, constant long* dims, int operand) {
   const int ndim = int(dims[0]);
   return offset_at(flat, ndim, dims + 1, dims + 1 + ndim * (1 + operand));
 }
