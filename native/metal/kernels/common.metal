@@ -49,3 +49,11 @@ inline ulong flat_position(uint3 at, uint3 grid) { return ulong(at.y) * grid.x +
 inline void raise_fault(device atomic_uint* fault, ulong position) {
   atomic_fetch_min_explicit(fault, uint(min(position, ulong(0xfffffffe))), memory_order_relaxed);
 }
+
+// An index that counts from the end when negative, as a position in an axis of this size; -1 where
+// it is out of range.
+inline long to_index(long index, long size) {
+  const long position = index < 0 ? index + size : index;
+  return position < size ? max(position, long(-1)) : -1;
+}
+inline long to_index(ulong index, long size) { return index < ulong(size) ? long(index) : -1; }

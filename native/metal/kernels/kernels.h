@@ -4,7 +4,19 @@
 #include "metal/launch.h"
 
 #define NITINOL_METAL_KERNELS(X) \
-  X(copy)
+  X(take)                        \
+  X(take_along_axis)             \
+  X(gather)                      \
+  X(slice_update)                \
+  X(strided_update)              \
+  X(concatenate)                 \
+  X(pad)                         \
+  X(matmul)                      \
+  X(rope)                        \
+  X(attention)                   \
+  X(quantized_matmul)            \
+  X(dequantize)                  \
+  X(quantized_take)
 
 namespace nitinol::metal::kernels {
 

@@ -139,7 +139,7 @@ class Defines {
   }
 
  private:
-  static constexpr std::size_t capacity = 12;
+  static constexpr std::size_t capacity = 16;
   std::size_t count_ = 0;
   std::array<std::string_view, capacity> names_;
   std::array<std::string, capacity> values_;
