@@ -6,17 +6,17 @@
 // of the values that one threadgroup makes. FOURS: 1 where features can be read by fours.
 // MASK: its type, where there is one; MASK_IS_BOOL. VALID: whether the number of keys is given.
 
-constant constexpr uint fours = (D + 4 * LANES - 1) / (4 * LANES);           // of a key, a lane
+constant constexpr uint fours = (D + 4 * LANES - 1) / (4 * LANES);  // of a key, a lane
 constant constexpr uint value_fours = (SLICE + 4 * LANES - 1) / (4 * LANES);
 constant constexpr uint keys_at_once = 32 / LANES;
 
 struct Attention {
-  long4 q;     // strides: batch, head, position, feature
+  long4 q;  // strides: batch, head, position, feature
   long4 k;
   long4 v;
   long4 mask;  // batch, head, query, key
   long heads;
-  long group;    // heads that share keys and values
+  long group;  // heads that share keys and values
   long queries;
   long keys;
   float scale;
@@ -59,8 +59,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
                    device const MASK* mask [[buffer(5)]],
 #endif
 #if VALID
-                   device const long* valid [[buffer(6)]],
-                   device atomic_uint* fault [[buffer(7)]],
+                   device const long* valid [[buffer(6)]], device atomic_uint* fault [[buffer(7)]],
 #endif
 #if SPLIT
                    device float2* partials [[buffer(8)]],
@@ -139,8 +138,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
     largest = after;
     total = (total == 0.0f ? 0.0f : total * correction) + weight;
     for (uint n = 0; n < value_fours; ++n) {
-      const float4 value =
-          four_of(value_rows + row * p.v.z, 4 * (n * LANES + c), width, p.v.w);
+      const float4 value = four_of(value_rows + row * p.v.z, 4 * (n * LANES + c), width, p.v.w);
       sum[n] = fma(float4(weight), value, corrected(sum[n], correction));
     }
   }
@@ -218,7 +216,8 @@ kernel void join(device OUT* out [[buffer(0)]], device const float* sums [[buffe
     const float2 partial = partials[query * splits + s];
     const float correction = correction_of(partial.x, largest);
     total += partial.y == 0.0f ? 0.0f : partial.y * correction;
-    if (correction != 0.0f) result = fma(sums[(query * splits + s) * DV + feature], correction, result);
+    if (correction != 0.0f)
+      result = fma(sums[(query * splits + s) * DV + feature], correction, result);
   }
   out[position] = OUT(total == 0.0f ? 0.0f : result / total);
 }

@@ -8,18 +8,18 @@
 // is one; MASK_IS_BOOL. VALID: whether the number of keys is given.
 
 constant constexpr uint tile_queries = 8 * SIMDGROUPS, tile_keys = 32;
-constant constexpr uint chunk = 64;              // features that stand in threadgroup memory
-constant constexpr uint pitch = chunk + 4;       // of keys: lanes read different banks
-constant constexpr uint columns = SLICE / 32;    // features of the result a lane
+constant constexpr uint chunk = 64;            // features that stand in threadgroup memory
+constant constexpr uint pitch = chunk + 4;     // of keys: lanes read different banks
+constant constexpr uint columns = SLICE / 32;  // features of the result a lane
 constant constexpr uint threads = 32 * SIMDGROUPS;
 
 struct Attention {
-  long4 q;     // strides: batch, head, position, feature
+  long4 q;  // strides: batch, head, position, feature
   long4 k;
   long4 v;
   long4 mask;  // batch, head, query, key
   long heads;
-  long group;    // heads that share keys and values
+  long group;  // heads that share keys and values
   long queries;
   long keys;
   float scale;
@@ -30,8 +30,8 @@ struct Attention {
 // Rows `first` to `first + count` of a matrix, features [from, from + chunk), to threadgroup
 // memory; what is not there becomes 0. All threads take part.
 template <typename T>
-inline void load_tile(threadgroup float* tile, uint tile_pitch, device const T* rows, long row_stride,
-                      long stride, uint count, uint height, uint from, uint size,
+inline void load_tile(threadgroup float* tile, uint tile_pitch, device const T* rows,
+                      long row_stride, long stride, uint count, uint height, uint from, uint size,
                       uint thread_index) {
   for (uint e = thread_index; e < height * chunk; e += threads) {
     const uint r = e / chunk, f = e % chunk;
@@ -50,8 +50,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
                    device const MASK* mask [[buffer(5)]],
 #endif
 #if VALID
-                   device const long* valid [[buffer(6)]],
-                   device atomic_uint* fault [[buffer(7)]],
+                   device const long* valid [[buffer(6)]], device atomic_uint* fault [[buffer(7)]],
 #endif
                    uint3 group [[threadgroup_position_in_grid]],
                    uint3 groups [[threadgroups_per_grid]],

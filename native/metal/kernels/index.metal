@@ -50,8 +50,8 @@ kernel void take(device T* out [[buffer(0)]], device const T* x [[buffer(1)]],
     raise_fault(fault, which);
     return;
   }
-  out[position] =
-      x[walk(outer, outer_dims, 0) + index * p.stride + walk(INDEX(flat - line * row), row_dims, 0)];
+  out[position] = x[walk(outer, outer_dims, 0) + index * p.stride +
+                    walk(INDEX(flat - line * row), row_dims, 0)];
 }
 
 // `dims` walks over the output's shape: operand 0 is x without the axis, 1 the indices.
@@ -59,8 +59,7 @@ kernel void take_along_axis(device T* out [[buffer(0)]], device const T* x [[buf
                             device const INDEX_TYPE* indices [[buffer(2)]],
                             constant long* dims [[buffer(3)]], constant Axis& p [[buffer(4)]],
                             device atomic_uint* fault [[buffer(5)]],
-                            uint3 at [[thread_position_in_grid]],
-                            uint3 grid [[threads_per_grid]]) {
+                            uint3 at [[thread_position_in_grid]], uint3 grid [[threads_per_grid]]) {
   const ulong position = flat_position(at, grid);
   if (position >= p.size) return;
   const INDEX flat = INDEX(position);

@@ -4,6 +4,7 @@
 #include "metal/launch.h"
 
 #define NITINOL_METAL_KERNELS(X) \
+  X(copy)                        \
   X(take)                        \
   X(take_along_axis)             \
   X(gather)                      \

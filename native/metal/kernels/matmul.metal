@@ -17,8 +17,7 @@ constant constexpr uint a_pitch = depth + 4, b_pitch = TILE + 4;
 constant constexpr uint part = TILE / 2, blocks = part / 8;
 constant constexpr uint a_size = TILE * a_pitch, b_size = depth * b_pitch;
 constant constexpr uint result_size = 4 * 8 * (part + 4);
-constant constexpr uint room =
-    a_size + b_size > result_size ? a_size + b_size : result_size;
+constant constexpr uint room = a_size + b_size > result_size ? a_size + b_size : result_size;
 
 // `batch_dims` walks over the batch: operand 0 is a, 1 b.
 kernel void multiply_tiles(device T* out [[buffer(0)]], device const T* a [[buffer(1)]],
@@ -29,7 +28,7 @@ kernel void multiply_tiles(device T* out [[buffer(0)]], device const T* a [[buff
                            uint simdgroup [[simdgroup_index_in_threadgroup]],
                            uint lane [[thread_index_in_simdgroup]]) {
   threadgroup float memory[room];
-  threadgroup float* a_tile = memory;  // TILE x depth
+  threadgroup float* a_tile = memory;           // TILE x depth
   threadgroup float* b_tile = memory + a_size;  // depth x TILE
   const long row = long(group.y) * TILE, column = long(group.x) * TILE;
   const uint rows = uint(min(long(TILE), p.m - row)), columns = uint(min(long(TILE), p.n - column));
@@ -89,7 +88,8 @@ kernel void multiply_tiles(device T* out [[buffer(0)]], device const T* a [[buff
     simdgroup_barrier(mem_flags::mem_threadgroup);
     for (uint e = lane; e < 8 * part; e += 32) {
       const uint r = first_row + 8 * i + e / part, c = first_column + e % part;
-      if (r < rows && c < columns) to[long(r) * p.n + c] = T(result[e / part * (part + 4) + e % part]);
+      if (r < rows && c < columns)
+        to[long(r) * p.n + c] = T(result[e / part * (part + 4) + e % part]);
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
   }
@@ -213,7 +213,7 @@ inline ACC add_product(ACC sum, ACC x, ACC y) {
 }
 #elif PLAIN == 1  // booleans: any of the pairs
 inline ACC add_product(ACC sum, ACC x, ACC y) { return sum || (x && y); }
-#else  // complex numbers
+#else             // complex numbers
 inline ACC add_product(ACC sum, ACC x, ACC y) {
   return float2(fma(x.x, y.x, fma(-x.y, y.y, sum.x)), fma(x.x, y.y, fma(x.y, y.x, sum.y)));
 }

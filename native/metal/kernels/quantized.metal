@@ -180,10 +180,10 @@ inline void write_unit(device float* to, device const uchar* row, uint unit) {
 }
 
 struct Rows {
-  ulong count;         // of the output
-  long block_stride;   // bytes, of the matrix that rows are taken from
-  long matrix_rows;    // its rows
-  uint blocks;         // a row
+  ulong count;        // of the output
+  long block_stride;  // bytes, of the matrix that rows are taken from
+  long matrix_rows;   // its rows
+  uint blocks;        // a row
 };
 
 // `dims` walks over the rows of blocks.
@@ -203,8 +203,8 @@ kernel void dequantize(device float* out [[buffer(0)]], device const uchar* bloc
 kernel void take_rows(device float* out [[buffer(0)]], device const uchar* blocks [[buffer(1)]],
                       constant long* dims [[buffer(2)]], constant Rows& rows [[buffer(3)]],
                       device const INDEX_TYPE* indices [[buffer(4)]],
-                      device atomic_uint* fault [[buffer(5)]],
-                      uint3 at [[thread_position_in_grid]], uint3 grid [[threads_per_grid]]) {
+                      device atomic_uint* fault [[buffer(5)]], uint3 at [[thread_position_in_grid]],
+                      uint3 grid [[threads_per_grid]]) {
   const INDEX units = 4 * rows.blocks;
   const ulong position = flat_position(at, grid);
   if (position >= rows.count * units) return;

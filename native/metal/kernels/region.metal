@@ -115,19 +115,19 @@ kernel void update_region(device T* out [[buffer(0)]], device const T* update [[
     base += clamp(table[k], long(0), starts[k].last) * starts[k].stride;
   }
 #else
-  base += clamp(load_integer(start0, int(starts[0].dtype)), long(0), starts[0].last) *
-          starts[0].stride;
+  base +=
+      clamp(load_integer(start0, int(starts[0].dtype)), long(0), starts[0].last) * starts[0].stride;
 #if STARTS > 1
-  base += clamp(load_integer(start1, int(starts[1].dtype)), long(0), starts[1].last) *
-          starts[1].stride;
+  base +=
+      clamp(load_integer(start1, int(starts[1].dtype)), long(0), starts[1].last) * starts[1].stride;
 #endif
 #if STARTS > 2
-  base += clamp(load_integer(start2, int(starts[2].dtype)), long(0), starts[2].last) *
-          starts[2].stride;
+  base +=
+      clamp(load_integer(start2, int(starts[2].dtype)), long(0), starts[2].last) * starts[2].stride;
 #endif
 #if STARTS > 3
-  base += clamp(load_integer(start3, int(starts[3].dtype)), long(0), starts[3].last) *
-          starts[3].stride;
+  base +=
+      clamp(load_integer(start3, int(starts[3].dtype)), long(0), starts[3].last) * starts[3].stride;
 #endif
 #endif
   const INDEX flat = INDEX(position);

@@ -2,16 +2,16 @@
 // element that stays) at one position, for HEADS rows of the dimensions before.
 
 struct Rotation {
-  long outer;         // rows before position and feature, the product of those dimensions
+  long outer;  // rows before position and feature, the product of those dimensions
   long length;
   long d;
-  long row_stride;    // of x, from one position to the next
-  long stride;        // from one feature to the next
-  long out_stride;    // of the output, from one outer row to the next
-  uint first_pair;    // of the table
-  uint table_pairs;   // how many it holds
-  uint pairs;         // that are turned at all
-  uint rest;          // threads behind the pairs: elements to copy
+  long row_stride;   // of x, from one position to the next
+  long stride;       // from one feature to the next
+  long out_stride;   // of the output, from one outer row to the next
+  uint first_pair;   // of the table
+  uint table_pairs;  // how many it holds
+  uint pairs;        // that are turned at all
+  uint rest;         // threads behind the pairs: elements to copy
   uint interleaved;
 };
 
@@ -25,8 +25,8 @@ kernel void rope(device T* out [[buffer(0)]], device const T* x [[buffer(1)]],
   if (at.x >= p.table_pairs + p.rest) return;
   const bool turned = at.x < p.table_pairs;
   const uint pair = p.first_pair + at.x;
-  const long first = turned ? (p.interleaved ? 2 * pair : pair)
-                            : 2 * p.pairs + (at.x - p.table_pairs);
+  const long first =
+      turned ? (p.interleaved ? 2 * pair : pair) : 2 * p.pairs + (at.x - p.table_pairs);
   const long second = p.interleaved ? first + 1 : first + p.pairs;
   float cosine = 1, sine = 0;
   if (turned) {
