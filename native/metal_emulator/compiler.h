@@ -31,6 +31,8 @@ class Function {
   // The indices of the buffers and threadgroup arguments it declares.
   virtual const std::vector<int>& buffers() const = 0;
   virtual const std::vector<int>& threadgroup_arguments() const = 0;
+  // Of one threadgroup: max_total_threads_per_threadgroup(n), or the device's limit.
+  virtual std::uint32_t max_threads() const = 0;
 };
 
 class Library {

@@ -1,0 +1,381 @@
+// Metal's keywords, scalar and vector types, and their conversions.
+#pragma once
+
+#define device
+#define constant const
+#define thread
+#define threadgroup
+#define kernel static inline __attribute__((always_inline))
+
+namespace metal {
+
+using uchar = unsigned char;
+using ushort = unsigned short;
+using uint = unsigned int;
+using ulong = unsigned long;
+using half = _Float16;
+using size_t = unsigned long;
+using ptrdiff_t = long;
+using int8_t = signed char;
+using int16_t = short;
+using int32_t = int;
+using int64_t = long;
+using uint8_t = uchar;
+using uint16_t = ushort;
+using uint32_t = uint;
+using uint64_t = ulong;
+
+template <class T, int N>
+using vec = T __attribute__((ext_vector_type(N)));
+
+namespace detail {
+
+template <class T>
+struct vector_traits {
+  using element = T;
+  static constexpr int size = 1;
+};
+template <class T, int N>
+struct vector_traits<T __attribute__((ext_vector_type(N)))> {
+  using element = T;
+  static constexpr int size = N;
+};
+
+template <class T>
+struct identity {
+  using type = T;
+};
+template <bool condition, class T = void>
+struct enable_if {};
+template <class T>
+struct enable_if<true, T> {
+  using type = T;
+};
+template <class A, class B>
+inline constexpr bool same = false;
+template <class A>
+inline constexpr bool same<A, A> = true;
+
+template <class T>
+inline constexpr bool is_vector = vector_traits<T>::size > 1;
+template <class T>
+inline constexpr bool is_real = same<typename vector_traits<T>::element, float> ||
+                                same<typename vector_traits<T>::element, half>;
+
+// The signed integer as wide as T, which is what a comparison of vectors of T has.
+template <int bytes>
+struct signed_of_size;
+template <>
+struct signed_of_size<1> {
+  using type = signed char;
+};
+template <>
+struct signed_of_size<2> {
+  using type = short;
+};
+template <>
+struct signed_of_size<4> {
+  using type = int;
+};
+template <>
+struct signed_of_size<8> {
+  using type = long;
+};
+
+template <class T, int N, class A>
+inline void append(vec<T, N>& result, int& at, A value) {
+  if constexpr (is_vector<A>) {
+    for (int i = 0; i < vector_traits<A>::size; ++i) result[at++] = T(value[i]);
+  } else {
+    result[at++] = T(value);
+  }
+}
+
+template <class... A>
+inline constexpr int total_size = (vector_traits<A>::size + ... + 0);
+
+template <class T>
+struct packed_tag;
+
+}  // namespace detail
+
+// What a vector's constructor does: one scalar is repeated, more are put one after another.
+template <class T, int N, class... A>
+inline __attribute__((always_inline)) vec<T, N> make_vector(A... values) {
+  using namespace detail;
+  static_assert(sizeof...(A) <= 1 || total_size<A...> == N, "wrong number of components");
+  vec<T, N> result = 0;
+  if constexpr (sizeof...(A) == 1) {
+    if constexpr (total_size<A...> == 1) {
+      (void)((result = vec<T, N>(T(values))), ...);
+    } else {
+      static_assert(total_size<A...> == N, "wrong number of components");
+      (void)((result = __builtin_convertvector(values, vec<T, N>)), ...);
+    }
+  } else if constexpr (sizeof...(A) > 1) {
+    int at = 0;
+    (append<T, N>(result, at, values), ...);
+  }
+  return result;
+}
+
+// A vector without padding, aligned as its elements are.
+template <class T, int N>
+struct packed_vector {
+  T elements[N];
+  packed_vector() = default;
+  packed_vector(vec<T, N> v) {
+    for (int i = 0; i < N; ++i) elements[i] = v[i];
+  }
+  template <class... A, class = typename detail::enable_if<(sizeof...(A) > 1)>::type>
+  packed_vector(A... values) : packed_vector(make_vector<T, N>(values...)) {}
+  operator vec<T, N>() const {
+    vec<T, N> v;
+    for (int i = 0; i < N; ++i) v[i] = elements[i];
+    return v;
+  }
+  T& operator[](int i) { return elements[i]; }
+  const T& operator[](int i) const { return elements[i]; }
+};
+
+#define METAL_VECTORS(T)                     \
+  using T##2 = vec<T, 2>;                    \
+  using T##3 = vec<T, 3>;                    \
+  using T##4 = vec<T, 4>;                    \
+  using packed_##T##2 = packed_vector<T, 2>; \
+  using packed_##T##3 = packed_vector<T, 3>; \
+  using packed_##T##4 = packed_vector<T, 4>;
+METAL_VECTORS(bool)
+METAL_VECTORS(char)
+METAL_VECTORS(uchar)
+METAL_VECTORS(short)
+METAL_VECTORS(ushort)
+METAL_VECTORS(int)
+METAL_VECTORS(uint)
+METAL_VECTORS(long)
+METAL_VECTORS(ulong)
+METAL_VECTORS(half)
+METAL_VECTORS(float)
+#undef METAL_VECTORS
+
+// `float4(a, b)` is a call; `float4` alone stays the type.
+#define bool2(...) ::metal::make_vector<bool, 2>(__VA_ARGS__)
+#define bool3(...) ::metal::make_vector<bool, 3>(__VA_ARGS__)
+#define bool4(...) ::metal::make_vector<bool, 4>(__VA_ARGS__)
+#define char2(...) ::metal::make_vector<char, 2>(__VA_ARGS__)
+#define char3(...) ::metal::make_vector<char, 3>(__VA_ARGS__)
+#define char4(...) ::metal::make_vector<char, 4>(__VA_ARGS__)
+#define uchar2(...) ::metal::make_vector<::metal::uchar, 2>(__VA_ARGS__)
+#define uchar3(...) ::metal::make_vector<::metal::uchar, 3>(__VA_ARGS__)
+#define uchar4(...) ::metal::make_vector<::metal::uchar, 4>(__VA_ARGS__)
+#define short2(...) ::metal::make_vector<short, 2>(__VA_ARGS__)
+#define short3(...) ::metal::make_vector<short, 3>(__VA_ARGS__)
+#define short4(...) ::metal::make_vector<short, 4>(__VA_ARGS__)
+#define ushort2(...) ::metal::make_vector<::metal::ushort, 2>(__VA_ARGS__)
+#define ushort3(...) ::metal::make_vector<::metal::ushort, 3>(__VA_ARGS__)
+#define ushort4(...) ::metal::make_vector<::metal::ushort, 4>(__VA_ARGS__)
+#define int2(...) ::metal::make_vector<int, 2>(__VA_ARGS__)
+#define int3(...) ::metal::make_vector<int, 3>(__VA_ARGS__)
+#define int4(...) ::metal::make_vector<int, 4>(__VA_ARGS__)
+#define uint2(...) ::metal::make_vector<::metal::uint, 2>(__VA_ARGS__)
+#define uint3(...) ::metal::make_vector<::metal::uint, 3>(__VA_ARGS__)
+#define uint4(...) ::metal::make_vector<::metal::uint, 4>(__VA_ARGS__)
+#define long2(...) ::metal::make_vector<long, 2>(__VA_ARGS__)
+#define long3(...) ::metal::make_vector<long, 3>(__VA_ARGS__)
+#define long4(...) ::metal::make_vector<long, 4>(__VA_ARGS__)
+#define ulong2(...) ::metal::make_vector<::metal::ulong, 2>(__VA_ARGS__)
+#define ulong3(...) ::metal::make_vector<::metal::ulong, 3>(__VA_ARGS__)
+#define ulong4(...) ::metal::make_vector<::metal::ulong, 4>(__VA_ARGS__)
+#define half2(...) ::metal::make_vector<::metal::half, 2>(__VA_ARGS__)
+#define half3(...) ::metal::make_vector<::metal::half, 3>(__VA_ARGS__)
+#define half4(...) ::metal::make_vector<::metal::half, 4>(__VA_ARGS__)
+#define float2(...) ::metal::make_vector<float, 2>(__VA_ARGS__)
+#define float3(...) ::metal::make_vector<float, 3>(__VA_ARGS__)
+#define float4(...) ::metal::make_vector<float, 4>(__VA_ARGS__)
+
+template <class T, class U>
+inline __attribute__((always_inline)) T as_type(U value) {
+  static_assert(sizeof(T) == sizeof(U), "as_type needs two types of one size");
+  return __builtin_bit_cast(T, value);
+}
+
+template <class T, size_t N>
+struct array {
+  T elements[N];
+  T& operator[](size_t i) { return elements[i]; }
+  const T& operator[](size_t i) const { return elements[i]; }
+  static constexpr size_t size() { return N; }
+};
+
+#define INFINITY (__builtin_inff())
+#define HUGE_VALF (__builtin_inff())
+#define NAN (__builtin_nanf(""))
+#define MAXFLOAT 0x1.fffffep127f
+#define M_E_F 2.71828182845904523536028747135266250f
+#define M_LOG2E_F 1.44269504088896340735992468100189214f
+#define M_LOG10E_F 0.434294481903251827651128918916605082f
+#define M_LN2_F 0.693147180559945309417232121458176568f
+#define M_LN10_F 2.30258509299404568401799145468436421f
+#define M_PI_F 3.14159265358979323846264338327950288f
+#define M_PI_2_F 1.57079632679489661923132169163975144f
+#define M_PI_4_F 0.785398163397448309615660845819875721f
+#define M_1_PI_F 0.318309886183790671537767526745028724f
+#define M_2_PI_F 0.636619772367581343075535053490057448f
+#define M_2_SQRTPI_F 1.12837916709551257389615890312154517f
+#define M_SQRT2_F 1.41421356237309504880168872420969808f
+#define M_SQRT1_2_F 0.707106781186547524400844362104849039f
+#define FLT_MAX 0x1.fffffep127f
+#define FLT_MIN 0x1p-126f
+#define FLT_EPSILON 0x1p-23f
+#define HALF_MAX 65504.0f16
+#define HALF_MIN 0x1p-14f16
+#define HALF_EPSILON 0x1p-10f16
+#define CHAR_BIT 8
+#define CHAR_MAX 127
+#define CHAR_MIN (-128)
+#define UCHAR_MAX 255
+#define SHRT_MAX 32767
+#define SHRT_MIN (-32768)
+#define USHRT_MAX 65535
+#define INT_MAX 2147483647
+#define INT_MIN (-2147483647 - 1)
+#define UINT_MAX 4294967295u
+#define LONG_MAX 9223372036854775807L
+#define LONG_MIN (-9223372036854775807L - 1)
+#define ULONG_MAX 18446744073709551615uL
+
+template <class T>
+struct numeric_limits {
+  static constexpr bool is_signed = T(-1) < T(0);
+  static constexpr int digits = int(sizeof(T) * 8) - is_signed;
+  static constexpr T min() { return is_signed ? T(T(1) << (sizeof(T) * 8 - 1)) : T(0); }
+  static constexpr T max() { return T(~min()); }
+  static constexpr T lowest() { return min(); }
+};
+template <>
+struct numeric_limits<bool> {
+  static constexpr bool is_signed = false;
+  static constexpr int digits = 1;
+  static constexpr bool min() { return false; }
+  static constexpr bool max() { return true; }
+  static constexpr bool lowest() { return false; }
+};
+template <>
+struct numeric_limits<float> {
+  static constexpr bool is_signed = true;
+  static constexpr int digits = 24;
+  static constexpr float min() { return FLT_MIN; }
+  static constexpr float max() { return FLT_MAX; }
+  static constexpr float lowest() { return -FLT_MAX; }
+  static constexpr float epsilon() { return FLT_EPSILON; }
+  static constexpr float infinity() { return INFINITY; }
+  static constexpr float quiet_NaN() { return NAN; }
+  static constexpr float denorm_min() { return 0x1p-149f; }
+};
+template <>
+struct numeric_limits<half> {
+  static constexpr bool is_signed = true;
+  static constexpr int digits = 11;
+  static constexpr half min() { return HALF_MIN; }
+  static constexpr half max() { return HALF_MAX; }
+  static constexpr half lowest() { return -HALF_MAX; }
+  static constexpr half epsilon() { return HALF_EPSILON; }
+  static constexpr half infinity() { return half(INFINITY); }
+  static constexpr half quiet_NaN() { return half(NAN); }
+  static constexpr half denorm_min() { return 0x1p-24f16; }
+};
+
+template <class A, class B>
+inline constexpr bool is_same_v = detail::same<A, B>;
+template <class T>
+inline constexpr bool is_floating_point_v = detail::same<T, float> || detail::same<T, half>;
+template <class T>
+inline constexpr bool is_integral_v =
+    !is_floating_point_v<T> && detail::vector_traits<T>::size == 1;
+template <class T>
+inline constexpr bool is_signed_v = T(-1) < T(0);
+template <bool condition, class A, class B>
+struct conditional {
+  using type = A;
+};
+template <class A, class B>
+struct conditional<false, A, B> {
+  using type = B;
+};
+template <bool condition, class A, class B>
+using conditional_t = typename conditional<condition, A, B>::type;
+
+}  // namespace metal
+
+// Metal has these names without a namespace.
+using metal::as_type;
+using metal::bool2;
+using metal::bool3;
+using metal::bool4;
+using metal::char2;
+using metal::char3;
+using metal::char4;
+using metal::float2;
+using metal::float3;
+using metal::float4;
+using metal::half;
+using metal::half2;
+using metal::half3;
+using metal::half4;
+using metal::int2;
+using metal::int3;
+using metal::int4;
+using metal::long2;
+using metal::long3;
+using metal::long4;
+using metal::packed_char2;
+using metal::packed_char3;
+using metal::packed_char4;
+using metal::packed_float2;
+using metal::packed_float3;
+using metal::packed_float4;
+using metal::packed_half2;
+using metal::packed_half3;
+using metal::packed_half4;
+using metal::packed_int2;
+using metal::packed_int3;
+using metal::packed_int4;
+using metal::packed_long2;
+using metal::packed_long3;
+using metal::packed_long4;
+using metal::packed_short2;
+using metal::packed_short3;
+using metal::packed_short4;
+using metal::packed_uchar2;
+using metal::packed_uchar3;
+using metal::packed_uchar4;
+using metal::packed_uint2;
+using metal::packed_uint3;
+using metal::packed_uint4;
+using metal::packed_ulong2;
+using metal::packed_ulong3;
+using metal::packed_ulong4;
+using metal::packed_ushort2;
+using metal::packed_ushort3;
+using metal::packed_ushort4;
+using metal::ptrdiff_t;
+using metal::short2;
+using metal::short3;
+using metal::short4;
+using metal::size_t;
+using metal::uchar;
+using metal::uchar2;
+using metal::uchar3;
+using metal::uchar4;
+using metal::uint;
+using metal::uint2;
+using metal::uint3;
+using metal::uint4;
+using metal::ulong;
+using metal::ulong2;
+using metal::ulong3;
+using metal::ulong4;
+using metal::ushort;
+using metal::ushort2;
+using metal::ushort3;
+using metal::ushort4;

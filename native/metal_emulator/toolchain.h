@@ -1,0 +1,31 @@
+// Clang and the linker, as programs, and the folder where what they make is kept.
+#pragma once
+
+#include <string>
+
+namespace metal_emulator {
+
+class Toolchain {
+ public:
+  // Found, and the standard library's precompiled header made, on first use. Null, with
+  // the reason in `error`, if there is no compiler or no folder to write to.
+  static const Toolchain* get(std::string& error);
+
+  // Where a text with this hash is or will be: a shared object.
+  std::string library_path(const std::string& hash) const;
+  // Translated text to a shared object, which appears whole or not at all.
+  bool build(const std::string& text, const std::string& path, std::string& error) const;
+
+ private:
+  bool find(std::string& error);
+  bool prepare(std::string& error);
+
+  std::string compiler_;
+  std::string linker_;
+  std::string folder_;  // for this compiler, these flags and this standard library
+};
+
+// 128 bits, in hexadecimal.
+std::string hash_of(const std::string& text);
+
+}  // namespace metal_emulator
