@@ -204,6 +204,12 @@ void Planner::plan_memory(Plan& plan) {
     unit.releases = arena.array<Node*>(outputs_.size());
     std::copy(outputs_.begin(), outputs_.end(), unit.releases.begin());
   }
+  plan.submission->planned_bytes =
+      plan.submission->device->runs_later() ? recycled_peak(units) : freed_peak(units);
+}
+
+// Where transients are freed as soon as they are read.
+std::size_t Planner::freed_peak(std::span<const Unit> units) noexcept {
   std::size_t live = 0;
   std::size_t peak = 0;
   for (const Unit& unit : units) {
@@ -215,7 +221,26 @@ void Planner::plan_memory(Plan& plan) {
       live -= std::min(live, Buffer::footprint(gone->bytes()));
     }
   }
-  plan.submission->planned_bytes = peak;
+  return peak;
+}
+
+// Where they are used again for outputs of their size, and freed when all has ended.
+std::size_t Planner::recycled_peak(std::span<const Unit> units) {
+  std::size_t taken = 0;
+  std::unordered_map<std::size_t, std::size_t> free;  // blocks by their size
+  for (const Unit& unit : units) {
+    for (const Node* output : unit.outputs) {
+      const std::size_t size = Buffer::footprint(output->bytes());
+      const auto at = free.find(size);
+      if (at != free.end() && at->second > 0) {
+        --at->second;
+      } else {
+        taken = saturating_add(taken, size);
+      }
+    }
+    for (const Node* gone : unit.releases) ++free[Buffer::footprint(gone->bytes())];
+  }
+  return taken;
 }
 
 // From here on nothing fails: the plan becomes visible to the rest of the process.

@@ -19,8 +19,8 @@ std::vector<Device*>& registry() noexcept {
 
 }  // namespace
 
-Device::Device(const char* kind, int index, std::size_t memory_limit)
-    : memory(memory_limit),
+Device::Device(const char* kind, int index, std::size_t memory_limit, MemorySource& source)
+    : memory(memory_limit, source),
       kind_(kind),
       index_(index),
       name_(std::string(kind) + ":" + std::to_string(index)),

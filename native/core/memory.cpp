@@ -35,15 +35,23 @@ int class_of(std::size_t size) noexcept {
   return power * 4 + static_cast<int>((size >> (power - 2)) & 3);
 }
 
-void* system_allocate(std::size_t size) noexcept {
-  if (size < huge_from) return std::aligned_alloc(alignment, size);
-  void* block = std::aligned_alloc(huge_page, (size + huge_page - 1) / huge_page * huge_page);
-#if defined(MADV_HUGEPAGE)
-  // Only a hint: without huge pages the memory is slower, not wrong.
-  if (block) ::madvise(block, size, MADV_HUGEPAGE);
-#endif
-  return block;
+std::size_t size_of_class(int number) noexcept {
+  return (std::size_t{4} + (number & 3)) << (number / 4 - 2);
 }
+
+class HostMemory final : public MemorySource {
+ public:
+  Block allocate(std::size_t size) noexcept override {
+    if (size < huge_from) return {std::aligned_alloc(alignment, size)};
+    void* block = std::aligned_alloc(huge_page, (size + huge_page - 1) / huge_page * huge_page);
+#if defined(MADV_HUGEPAGE)
+    // Only a hint: without huge pages the memory is slower, not wrong.
+    if (block) ::madvise(block, size, MADV_HUGEPAGE);
+#endif
+    return {block};
+  }
+  void free(const Block& block, std::size_t) noexcept override { std::free(block.data); }
+};
 
 std::size_t read_limit(const char* path) noexcept {
   std::size_t limit = std::numeric_limits<std::size_t>::max();
@@ -57,41 +65,45 @@ std::size_t read_limit(const char* path) noexcept {
 
 }  // namespace
 
-void* Allocator::allocate(std::size_t bytes) noexcept {
-  if (bytes > largest || forked()) return nullptr;
+MemorySource& MemorySource::host() noexcept {
+  static auto* source = new HostMemory;
+  return *source;
+}
+
+Block Allocator::take(std::size_t bytes) noexcept {
+  if (bytes > largest || forked()) return {};
   const std::size_t size = class_size(bytes);
   std::lock_guard lock(mutex_);
-  if (size > limit_ || in_use_ > limit_ - size) return nullptr;
+  if (size > limit_ || in_use_ > limit_ - size) return {};
   Free*& list = free_[class_of(size)];
-  void* block = nullptr;
+  Block block;
   if (list) {
-    block = list;
+    block = {list, list->handle, list->offset};
     list = list->next;
     cached_ -= size;
   } else {
     if (in_use_ + cached_ > limit_ - size) trim_locked();
-    block = system_allocate(size);
-    if (!block && cached_ > 0) {
+    block = source_.allocate(size);
+    if (!block.data && cached_ > 0) {
       trim_locked();
-      block = system_allocate(size);
+      block = source_.allocate(size);
     }
-    if (!block) return nullptr;
+    if (!block.data) return {};
   }
   in_use_ += size;
   peak_ = std::max(peak_, in_use_);
   return block;
 }
 
-void Allocator::deallocate(void* block, std::size_t bytes) noexcept {
+void Allocator::give(const Block& block, std::size_t bytes) noexcept {
   // In a forked child the lock may be held by a thread that does not exist there, so
   // none of these functions touches it, and memory is left to the end of the process.
   if (forked()) return;
   const std::size_t size = class_size(bytes);
   std::lock_guard lock(mutex_);
   in_use_ -= size;
-  auto* entry = static_cast<Free*>(block);
   Free*& list = free_[class_of(size)];
-  entry->next = list;
+  auto* entry = new (block.data) Free{list, block.handle, block.offset};
   list = entry;
   cached_ += size;
   if (in_use_ + cached_ > limit_) trim_locked();
@@ -133,11 +145,12 @@ void Allocator::leave(const Admission& admission) noexcept {
 
 std::size_t Allocator::trim_locked() noexcept {
   const std::size_t freed = cached_;
-  for (Free*& list : free_) {
+  for (int number = 0; number < class_count; ++number) {
+    Free*& list = free_[number];
     while (list) {
-      Free* next = list->next;
-      std::free(list);
-      list = next;
+      const Block block{list, list->handle, list->offset};
+      list = list->next;
+      source_.free(block, size_of_class(number));
     }
   }
   cached_ = 0;
@@ -184,11 +197,13 @@ std::size_t default_memory_limit() noexcept {
 static_assert(sizeof(Buffer) <= alignment);
 
 Ref<Buffer> Buffer::allocate(Allocator& allocator, std::size_t bytes) noexcept {
-  void* block = allocator.allocate(bytes + alignment);
-  if (!block) return nullptr;
-  auto* buffer = new (block) Buffer;
-  buffer->data_ = static_cast<char*>(block) + alignment;
+  const Block block = allocator.take(bytes + alignment);
+  if (!block.data) return nullptr;
+  auto* buffer = new (block.data) Buffer;
+  buffer->data_ = static_cast<char*>(block.data) + alignment;
   buffer->bytes_ = bytes;
+  buffer->handle_ = block.handle;
+  buffer->offset_ = block.offset + alignment;
   buffer->allocator_ = &allocator;
   return Ref<Buffer>::adopt(buffer);
 }
@@ -212,8 +227,9 @@ void Buffer::destroy(Buffer* self) noexcept {
   }
   Allocator* allocator = self->allocator_;
   const std::size_t bytes = self->bytes_;
+  const Block block{self, self->handle_, self->offset_ - alignment};
   self->~Buffer();
-  allocator->deallocate(self, bytes + alignment);
+  allocator->give(block, bytes + alignment);
 }
 
 }  // namespace nitinol

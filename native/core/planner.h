@@ -79,6 +79,8 @@ class Planner {
   std::uint16_t input_slot(Node* node);
   std::uint16_t take_register(DType dtype);
   void plan_memory(Plan& plan);
+  static std::size_t freed_peak(std::span<const Unit> units) noexcept;
+  static std::size_t recycled_peak(std::span<const Unit> units);
   void depend(Plan& plan, Submission* on);
   bool planned(const Node* node) const { return node->mark_ == epoch_; }
   void claim() noexcept;

@@ -64,6 +64,11 @@ const char* name(Phase phase) noexcept {
   return names[static_cast<int>(phase)];
 }
 
+const char* name(EncoderState state) noexcept {
+  constexpr const char* names[] = {"unknown", "completed", "affected", "pending", "faulted"};
+  return names[static_cast<int>(state)];
+}
+
 const char* name(Condition condition) noexcept {
   constexpr const char* names[] = {"ok", "degraded", "suspended", "lost"};
   return names[static_cast<int>(condition)];

@@ -51,6 +51,7 @@ void fill(Report& report, const Submission& submission, Unit& unit) noexcept {
   if (const Params* params = unit.outputs.empty() ? nullptr : unit.outputs[0]->params()) {
     std::strncpy(report.text, params->text.c_str(), Report::max_text - 1);
   }
+  if (unit.detail) std::strncpy(report.detail, unit.detail, Report::max_text - 1);
   report.exception = Ref<Keep>::adopt(std::exchange(unit.exception, nullptr));
 }
 
@@ -94,10 +95,14 @@ Ref<Poison> fail_whole(Submission& submission) noexcept {
     return nullptr;
   }
   first->fault = fault;
-  first->phase = Phase::completion;
+  first->phase = submission.outcome.phase;
   Ref<Poison> poison = fail(submission, *first);
   Report& report = *poison->roots()[0];
   if (report.submission != submission.id) return poison;  // a stand-in
+  for (const ReportedEncoder& encoder : submission.outcome.encoders) {
+    if (report.encoder_count == Report::max_encoders) break;
+    report.encoders[report.encoder_count++] = encoder;
+  }
   for (Unit& unit : submission.units) {
     if (&unit == first || !ran(unit)) continue;
     report.instructions += instructions(unit);
@@ -108,13 +113,14 @@ Ref<Poison> fail_whole(Submission& submission) noexcept {
 
 }  // namespace
 
-bool Submission::complete(const Fault& fault) noexcept {
+bool Submission::complete(const Fault& fault, Phase phase) noexcept {
   std::uint8_t pending = Outcome::pending;
   if (!outcome.state.compare_exchange_strong(pending, Outcome::writing,
                                              std::memory_order_acq_rel)) {
     return false;
   }
   outcome.fault = fault;
+  outcome.phase = phase;
   outcome.state.store(Outcome::complete, std::memory_order_release);
   device->record.push_completed(this);
   return true;
@@ -243,6 +249,7 @@ void Resolver::advance(Stream& stream) noexcept {
 void Resolver::resolve(Device& device) noexcept {
   Submission* list = device.record.take_completed();
   if (!list) return;
+  for (Submission* s = list; s; s = s->next_completed_) device.conclude(*s);
   Node* dead = nullptr;
   {
     std::lock_guard lock(graph_lock());

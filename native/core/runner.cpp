@@ -5,6 +5,7 @@
 #include <array>
 
 #include "nitinol/device.h"
+#include "nitinol/recycler.h"
 
 namespace nitinol {
 
@@ -32,14 +33,14 @@ bool Runner::spoilt(const Node* input) noexcept {
   return storage->doomed_ || storage->state() == State::poisoned;
 }
 
-bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
+bool Runner::prepare(Device& device, Unit& unit, Fault& after, Recycler* recycler) noexcept {
   if (unit.status == UnitStatus::skipped) {
-    release(unit);
+    release(unit, recycler);
     return false;
   }
   const bool healthy = std::none_of(unit.inputs.begin(), unit.inputs.end(), &Runner::spoilt);
   if (!healthy && !narrow(unit)) {
-    doom(unit, UnitStatus::void_);
+    doom(unit, UnitStatus::void_, recycler);
     return false;
   }
   for (Node* input : unit.inputs) {
@@ -47,23 +48,24 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
     // The plan is wrong somewhere: a report to read rather than a crash.
     Fault fault;
     fault.code = Code::internal;
-    conclude(unit, fault, Phase::encode, false);
+    conclude(unit, fault, Phase::encode, false, recycler);
     return false;
   }
   if (device.injector.active()) {
     Phase phase = Phase::completion;
     const Fault fault = device.injector.draw(phase);
     if (fault.code != Code::none && phase != Phase::completion) {
-      conclude(unit, fault, phase, false);
+      conclude(unit, fault, phase, false, recycler);
       return false;
     }
     after = fault;
   }
-  find_donor(unit);
+  find_donor(unit, recycler);
   for (Node* output : unit.outputs) {
     if (output->buffer_) continue;
     const std::size_t bytes = output->bytes();
-    output->buffer_ = Buffer::allocate(device.memory, bytes);
+    if (recycler) output->buffer_ = recycler->take(bytes);
+    if (!output->buffer_) output->buffer_ = Buffer::allocate(device.memory, bytes);
     if (!output->buffer_) {
       const MemoryStats stats = device.memory.stats();
       Fault fault;
@@ -72,7 +74,7 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after) noexcept {
       fault.args[1] = static_cast<std::int64_t>(stats.in_use);
       fault.args[2] = static_cast<std::int64_t>(stats.limit);
       unit.secondary = after.code;  // what was drawn for this unit is not lost
-      conclude(unit, fault, Phase::encode, false);
+      conclude(unit, fault, Phase::encode, false, recycler);
       return false;
     }
   }
@@ -133,13 +135,14 @@ bool Runner::narrow(Unit& unit) noexcept {
   unit.op = code[kept - 1].op;
   unit.fused = kept > 1;
   unit.inputs = unit.inputs.first(inputs);
-  unit.voided = unit.outputs.subspan(healthy);
+  // Those of an earlier cut lie behind the outputs.
+  unit.voided = {unit.outputs.data() + healthy, unit.outputs.size() + unit.voided.size() - healthy};
   unit.outputs = unit.outputs.first(healthy);
   for (Node* output : unit.voided) output->doomed_ = true;
   return true;
 }
 
-void Runner::find_donor(Unit& unit) noexcept {
+void Runner::find_donor(Unit& unit, const Recycler* recycler) noexcept {
   if (unit.op != Op::slice_update && unit.op != Op::scatter && unit.op != Op::strided_update) {
     return;
   }
@@ -161,46 +164,81 @@ void Runner::find_donor(Unit& unit) noexcept {
   const bool only_reference =
       storage->references() == 1 && (input == storage || input->references() == 1);
   if (!last_reader && !only_reference) return;
+  if (recycler && recycler->holds(storage)) return;
   unit.donor = storage;
   output->buffer_ = storage->buffer_;
 }
 
-void Runner::conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept {
+void Runner::conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote,
+                      Recycler* recycler) noexcept {
   if (fault.code != Code::none) {
     unit.fault = fault;
     unit.phase = phase;
-    if (unit.donor && wrote) {
-      unit.donor->consumed_ = true;
-      unit.donor->buffer_ = nullptr;
-    }
-    doom(unit, UnitStatus::failed);
+    if (wrote) consume(unit);
+    doom(unit, UnitStatus::failed, recycler);
     return;
   }
-  if (unit.donor) {
-    unit.donor->consumed_ = true;
-    unit.donor->buffer_ = nullptr;
-  }
+  consume(unit);
   unit.status = UnitStatus::succeeded;
-  release(unit);
+  release(unit, recycler);
+}
+
+void Runner::consume(Unit& unit) noexcept {
+  if (!unit.donor) return;
+  unit.donor->consumed_ = true;
+  unit.donor->buffer_ = nullptr;
 }
 
 void Runner::abandon(Unit& unit) noexcept {
   unit.status = UnitStatus::skipped;
   for (Node* output : unit.outputs) output->buffer_ = nullptr;
-  release(unit);
+  release(unit, nullptr);
 }
 
-void Runner::doom(Unit& unit, UnitStatus status) noexcept {
+void Runner::launched(Unit& unit, bool fails, Recycler& recycler) noexcept {
+  release(unit, &recycler);
+  if (!fails) return;
+  for (Node* output : unit.outputs) output->doomed_ = true;
+}
+
+bool Runner::still_valid(Unit& unit) noexcept {
+  const bool healthy = std::none_of(unit.inputs.begin(), unit.inputs.end(), &Runner::spoilt);
+  if (healthy || narrow(unit)) return true;
+  // It ran on what the failed unit left there, and may have changed what it took over.
+  consume(unit);
+  doom(unit, UnitStatus::void_, nullptr);
+  return false;
+}
+
+void Runner::lose(Unit& unit) noexcept {
+  consume(unit);
+  release(unit, nullptr);
+}
+
+void Runner::refuse(Unit& unit) noexcept {
+  if (unit.status == UnitStatus::skipped) return release(unit, nullptr);
+  const bool healthy = std::none_of(unit.inputs.begin(), unit.inputs.end(), &Runner::spoilt);
+  if (!healthy && !narrow(unit)) doom(unit, UnitStatus::void_, nullptr);
+}
+
+void Runner::doom(Unit& unit, UnitStatus status, Recycler* recycler) noexcept {
   unit.status = status;
   for (Node* output : unit.outputs) {
     output->doomed_ = true;
+    if (recycler) recycler->put(std::move(output->buffer_));
     output->buffer_ = nullptr;
   }
-  release(unit);
+  release(unit, recycler);
 }
 
-void Runner::release(Unit& unit) noexcept {
-  for (Node* transient : unit.releases) transient->buffer_ = nullptr;
+void Runner::release(Unit& unit, Recycler* recycler) noexcept {
+  for (Node* transient : unit.releases) {
+    if (recycler) {
+      if (recycler->holds(transient)) continue;
+      recycler->put(std::move(transient->buffer_));
+    }
+    transient->buffer_ = nullptr;
+  }
 }
 
 }  // namespace nitinol

@@ -20,6 +20,9 @@ class Buffer : public Counted<Buffer> {
   static std::size_t footprint(std::size_t bytes) noexcept;
 
   char* data() const noexcept { return data_; }
+  // What a device of its own memory calls it: null where that is the host's.
+  void* handle() const noexcept { return handle_; }
+  std::size_t offset() const noexcept { return offset_; }  // of `data` in the handle's memory
   std::size_t bytes() const noexcept { return bytes_; }
   bool borrowed() const noexcept { return allocator_ == nullptr; }
 
@@ -30,6 +33,8 @@ class Buffer : public Counted<Buffer> {
 
   char* data_ = nullptr;
   std::size_t bytes_ = 0;
+  void* handle_ = nullptr;
+  std::size_t offset_ = 0;
   Allocator* allocator_ = nullptr;  // null: borrowed
   Ref<Keep> keep_;
 };

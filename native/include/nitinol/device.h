@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <bitset>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -35,12 +36,18 @@ struct Stream {
 // Devices are immortal.
 class Device {
  public:
-  Device(const char* kind, int index, std::size_t memory_limit);
+  Device(const char* kind, int index, std::size_t memory_limit,
+         MemorySource& source = MemorySource::host());
   virtual ~Device() = default;
 
   // Starts a submission whose dependencies have resolved. It must lead to exactly
   // one Submission::complete and one Resolver::resolve, whatever fails.
   virtual void commit(Submission* submission) noexcept = 0;
+  // After the completion, before anything is published: what became of each unit, where
+  // that is not known by then. By the thread that resolves, without a lock.
+  virtual void conclude(Submission&) noexcept {}
+  // Are transients in use until their submission has ended (see Recycler)?
+  virtual bool runs_later() const noexcept { return false; }
   // Submissions of one stream that may be committed at the same time.
   virtual std::uint32_t depth() const noexcept { return 1; }
   // Is this submission so small that handing it over costs more than running it on
@@ -57,6 +64,12 @@ class Device {
   const char* kind() const noexcept { return kind_; }
   int index() const noexcept { return index_; }
 
+  // What the hardware is called.
+  virtual const char* hardware() const noexcept { return kind_; }
+  // What can neither be held nor run here: asked when a graph is built.
+  bool lacks(DType dtype) const noexcept { return (lacked_types_ >> static_cast<int>(dtype)) & 1; }
+  bool lacks(Op op) const noexcept { return lacked_ops_[static_cast<std::size_t>(op)]; }
+
   static const std::vector<Device*>& all() noexcept;
   static void add(Device* device);
 
@@ -70,6 +83,10 @@ class Device {
   Health health;
   std::atomic<std::uint64_t> submissions{0};
   std::atomic<std::uint64_t> units{0};
+
+ protected:
+  std::uint32_t lacked_types_ = 0;  // bits, by DType
+  std::bitset<op_count> lacked_ops_;
 
  private:
   const char* kind_;

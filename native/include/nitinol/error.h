@@ -34,11 +34,22 @@ struct ReportedArray {
   std::int64_t shape[max_axes] = {};
 };
 
+// What became of one pass over a command buffer that failed.
+enum class EncoderState : std::uint8_t { unknown, completed, affected, pending, faulted };
+const char* name(EncoderState state) noexcept;
+
+struct ReportedEncoder {
+  static constexpr int max_label = 64;
+  char label[max_label] = {};  // the ops that it ran
+  EncoderState state = EncoderState::unknown;
+};
+
 // The immutable account of one failed unit. Fixed size, metadata only: it never
 // refers to nodes or buffers, so holding one keeps nothing else alive.
 class Report : public Counted<Report> {
  public:
   static constexpr int max_arrays = 4;
+  static constexpr int max_encoders = 4;
   static constexpr int max_text = 240;
 
   Fault fault;
@@ -52,8 +63,11 @@ class Report : public Counted<Report> {
   std::uint64_t submission = 0;
   const Device* device = nullptr;
   ReportedArray arrays[max_arrays];
-  char text[max_text] = {};  // the path of a file
-  Ref<Keep> exception;       // of a host callback
+  char text[max_text] = {};    // the path of a file
+  char detail[max_text] = {};  // what a compiler or driver said
+  std::uint8_t encoder_count = 0;
+  ReportedEncoder encoders[max_encoders];
+  Ref<Keep> exception;  // of a host callback
   // What the other runtime shows for it: made when first asked for, one for all.
   mutable std::atomic<Keep*> translation{nullptr};
 

@@ -49,12 +49,21 @@ Code code_from_name(const char* text) noexcept;
 //   negative_power         exponent
 //   out_of_memory          bytes wanted, bytes in use, limit
 //   io                     byte offset, bytes wanted, bytes read; native = errno (0: short file)
+//
+// Whose number `native` is.
+enum class Domain : std::uint8_t {
+  none,            // nobody's: the code says all
+  command_buffer,  // MTLCommandBufferError; `raw` is the number of the driver below
+  unknown,         // of a domain that this library does not know
+};
+
 struct Fault {
   Code code = Code::none;
   bool injected = false;
   std::int32_t native = 0;
   std::int64_t raw = 0;
   std::int64_t args[4] = {0, 0, 0, 0};
+  Domain domain = Domain::none;
 };
 
 // The fault slot of one running unit. Several threads of one kernel may report;
@@ -68,7 +77,7 @@ class FaultSlot {
     }
     if (position < position_ || fault_.code == Code::none) {
       position_ = position;
-      fault_ = Fault{code, false, native, 0, {a0, a1, a2, 0}};
+      fault_ = Fault{code, false, native, 0, {a0, a1, a2, 0}, Domain::none};
       failed_.store(true, std::memory_order_relaxed);
     }
     lock_.clear(std::memory_order_release);

@@ -16,14 +16,37 @@ struct MemoryStats {
   std::size_t limit;
 };
 
+// Memory as it comes from a system: the host reads and writes at `data`, the device
+// knows it as `offset` bytes into `handle` (null: the host's own memory).
+struct Block {
+  void* data = nullptr;
+  void* handle = nullptr;
+  std::size_t offset = 0;
+};
+
+// Where an allocator's memory comes from. Called under the allocator's lock.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  // 64-byte aligned; a block without data when there is no memory.
+  virtual Block allocate(std::size_t bytes) noexcept = 0;
+  virtual void free(const Block& block, std::size_t bytes) noexcept = 0;
+
+  static MemorySource& host() noexcept;
+};
+
 class Allocator {
  public:
-  explicit Allocator(std::size_t limit) noexcept : limit_(limit) {}
+  explicit Allocator(std::size_t limit, MemorySource& source = MemorySource::host()) noexcept
+      : source_(source), limit_(limit) {}
 
   // 64-byte aligned; null when the limit or the system says no. Free blocks of
   // other sizes are returned to the system before an allocation fails.
-  void* allocate(std::size_t bytes) noexcept;
-  void deallocate(void* block, std::size_t bytes) noexcept;
+  Block take(std::size_t bytes) noexcept;
+  void give(const Block& block, std::size_t bytes) noexcept;
+  // The same for memory that is the host's own.
+  void* allocate(std::size_t bytes) noexcept { return take(bytes).data; }
+  void deallocate(void* block, std::size_t bytes) noexcept { give({block}, bytes); }
 
   // Before a submission is launched, its planned peak is reserved whole: while other
   // admitted work may give memory back, admit waits for it, in the order of arrival, so
@@ -47,13 +70,16 @@ class Allocator {
 
  private:
   static constexpr int class_count = 4 * 64;
-  struct Free {
+  struct Free {  // lies in the free block itself
     Free* next;
+    void* handle;
+    std::size_t offset;
   };
 
   std::size_t trim_locked() noexcept;
   bool fits_locked(std::size_t bytes) const noexcept;
 
+  MemorySource& source_;
   mutable std::mutex mutex_;
   std::condition_variable left_;
   Free* free_[class_count] = {};

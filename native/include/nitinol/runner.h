@@ -7,7 +7,11 @@
 namespace nitinol {
 
 class Device;
+class Recycler;
 
+// Devices that run a unit at once call prepare and conclude around it. Those that run a
+// submission later call prepare and `launched` for each unit, with a recycler, and
+// then still_valid and conclude, in the same order, when it has ended.
 class Runner {
  public:
   // Before the first unit: marks the units whose outputs nobody refers to any more.
@@ -16,11 +20,24 @@ class Runner {
   // True when the unit is to be launched: its inputs are healthy and its outputs
   // have memory. Otherwise its status is set. An injected fault of the completion
   // phase comes back in `after`, to be given to `conclude` once the unit ran.
-  static bool prepare(Device& device, Unit& unit, Fault& after) noexcept;
+  static bool prepare(Device& device, Unit& unit, Fault& after,
+                      Recycler* recycler = nullptr) noexcept;
 
   // After the launch: the status, and what the unit leaves behind. `wrote` says
   // whether a donated buffer may have been changed by a unit that failed.
-  static void conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept;
+  static void conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote,
+                       Recycler* recycler = nullptr) noexcept;
+
+  // The unit will run: transients that it reads last may be written to after it. `fails`
+  // says that a fault will strike it whatever happens, so that its readers need not start.
+  static void launched(Unit& unit, bool fails, Recycler& recycler) noexcept;
+  // It ran before it was known what became of its inputs. True when it is healthy, or cut
+  // down to outputs that depend on no failure; false when it is void.
+  static bool still_valid(Unit& unit) noexcept;
+  // It may have run, or not: its submission failed as a whole.
+  static void lose(Unit& unit) noexcept;
+  // The device takes no work: marks what is skipped or void anyway, and leaves the rest.
+  static void refuse(Unit& unit) noexcept;
 
   // Instead of that: the unit was launched but never did anything, and never will.
   static void abandon(Unit& unit) noexcept;
@@ -30,9 +47,10 @@ class Runner {
   // Cuts a fused unit down to the outputs that depend on no failure. False when there
   // are none.
   static bool narrow(Unit& unit) noexcept;
-  static void doom(Unit& unit, UnitStatus status) noexcept;
-  static void release(Unit& unit) noexcept;
-  static void find_donor(Unit& unit) noexcept;
+  static void doom(Unit& unit, UnitStatus status, Recycler* recycler) noexcept;
+  static void release(Unit& unit, Recycler* recycler) noexcept;
+  static void find_donor(Unit& unit, const Recycler* recycler) noexcept;
+  static void consume(Unit& unit) noexcept;
 };
 
 }  // namespace nitinol

@@ -39,8 +39,9 @@ struct Unit {
   std::span<std::uint32_t> edges;    // of each output: how many inputs of planned nodes it is
   Node* donor = nullptr;             // whose storage the output takes over
   Fault fault;
-  Code secondary = Code::none;  // a second failure of the same unit
-  Keep* exception = nullptr;    // owned until resolved
+  Code secondary = Code::none;   // a second failure of the same unit
+  Keep* exception = nullptr;     // owned until resolved
+  const char* detail = nullptr;  // a sentence for the report, alive until resolved
 };
 
 // How a submission ended, filled by one CAS in the completion handler.
@@ -48,6 +49,8 @@ struct Outcome {
   enum State : std::uint8_t { pending, writing, complete };
   std::atomic<std::uint8_t> state{pending};
   Fault fault;  // of the submission as a whole; Code::none: look at the units
+  Phase phase = Phase::completion;
+  std::span<const ReportedEncoder> encoders;  // alive until resolved; the failed ones first
 };
 
 class Submission : public Counted<Submission> {
@@ -61,11 +64,12 @@ class Submission : public Counted<Submission> {
   Outcome outcome;
   Signal done;
   Submission* next_in_queue = nullptr;  // of the device, between commit and launch
+  void* flight = nullptr;               // what the device keeps for it between launch and end
 
   // The completion: once, from any thread, without lock or allocation. The caller
   // (or the resolver thread) then runs Resolver::resolve for the device.
   // False when it was completed before: a second completion is ignored.
-  bool complete(const Fault& fault = {}) noexcept;
+  bool complete(const Fault& fault = {}, Phase phase = Phase::completion) noexcept;
 
  private:
   friend class ErrorRecord;
