@@ -40,7 +40,18 @@ class LoadedLibrary final : public Library {
   std::vector<std::string> names_;
 };
 
+// Kernels call functions of these and are linked to none. The host may have loaded them
+// for itself only.
+void load_dependencies() {
+  static const bool loaded = [] {
+    for (const char* name : {"libm.so.6", "libgcc_s.so.1"}) dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+    return true;
+  }();
+  (void)loaded;
+}
+
 std::shared_ptr<const Library> load(const std::string& path, std::string& error) {
+  load_dependencies();
   void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* const symbol = handle != nullptr ? dlsym(handle, "metal_library") : nullptr;
   if (symbol == nullptr) {

@@ -137,13 +137,13 @@ Fiber::Fiber(void (*body)(void*), void* argument) : body_(body), argument_(argum
 #if defined(__x86_64__)
   // As metal_emulator_switch pushes them: r15 r14 r13 r12 rbx rbp, and where to return to.
   // metal_emulator_begin starts with an aligned stack pointer and calls.
-  void** frame = top - 8;
+  void** frame = top - 9;
   frame[0] = frame[1] = nullptr;
   frame[2] = reinterpret_cast<void*>(&enter_fiber);
   frame[3] = this;
   frame[4] = frame[5] = nullptr;
   frame[6] = reinterpret_cast<void*>(&metal_emulator_begin);
-  frame[7] = nullptr;
+  frame[7] = frame[8] = nullptr;
 #else
   void** frame = top - 20;
   for (int i = 0; i < 20; ++i) frame[i] = nullptr;

@@ -267,10 +267,7 @@ bool Toolchain::build(const std::string& text, const std::string& path, std::str
                                          "--build-id=none",
                                          "--hash-style=gnu",
                                          "-z",
-                                         "noseparate-code",
-                                         "--as-needed",
-                                         "-lm",
-                                         "-l:libgcc_s.so.1"};
+                                         "noseparate-code"};
   const bool good = write_file(source, text) && run_program(compile, messages) &&
                     run_program(link, messages) && rename(library.c_str(), path.c_str()) == 0;
   if (!good) {

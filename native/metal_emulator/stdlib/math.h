@@ -47,11 +47,11 @@ inline __attribute__((always_inline)) T map_elements(F f, T x) {
     return f(x);
   }
 }
-// -1 (of a vector) or true (of a scalar) where f holds.
+// Where f holds.
 template <class T, class F>
 inline __attribute__((always_inline)) auto test(F f, T x) {
   if constexpr (is_vector<T>) {
-    vec<bool, vector_traits<T>::size> result;
+    bool_vector<vector_traits<T>::size> result;
     for (int i = 0; i < vector_traits<T>::size; ++i) result[i] = f(element_of<T>(x[i]));
     return result;
   } else {
@@ -320,6 +320,25 @@ inline bool all(vec<T, N> x) {
   for (int i = 0; i < N; ++i) result &= bool(x[i]);
   return result;
 }
+template <int N>
+inline bool any(bool_vector<N> x) {
+  bool result = false;
+  for (int i = 0; i < N; ++i) result |= x[i];
+  return result;
+}
+template <int N>
+inline bool all(bool_vector<N> x) {
+  bool result = true;
+  for (int i = 0; i < N; ++i) result &= x[i];
+  return result;
+}
+template <class T, int N>
+inline __attribute__((always_inline)) vec<T, N> select(vec<T, N> no, vec<T, N> yes,
+                                                       bool_vector<N> condition) {
+  vec<T, N> result;
+  for (int i = 0; i < N; ++i) result[i] = condition[i] ? yes[i] : no[i];
+  return result;
+}
 template <class T>
 inline __attribute__((always_inline)) T select(T no, T yes, bool condition) {
   return condition ? yes : no;
@@ -333,6 +352,17 @@ inline __attribute__((always_inline)) vec<T, N> select(vec<T, N> no, vec<T, N> y
 }
 
 // --- integer ---
+namespace detail {
+// Of a scalar a builtin would first make an int; of a vector's elements it does not.
+template <class F, class T, class... A>
+inline __attribute__((always_inline)) T unpromoted(F f, T x, A... more) {
+  if constexpr (is_vector<T>) {
+    return f(x, more...);
+  } else {
+    return f(vec<T, 2>(x), vec<T, 2>(more)...)[0];
+  }
+}
+}  // namespace detail
 template <class T>
 inline detail::integer<T> popcount(T x) {
   return detail::map_elements(
@@ -364,7 +394,7 @@ inline detail::integer<T> ctz(T x) {
 }
 template <class T>
 inline detail::integer<T> reverse_bits(T x) {
-  return __builtin_elementwise_bitreverse(x);
+  return detail::unpromoted([](auto v) { return __builtin_elementwise_bitreverse(v); }, x);
 }
 namespace detail {
 template <class T>
@@ -423,11 +453,11 @@ inline T insert_bits(T base, T insert, uint offset, uint bits) {
 }
 template <class T>
 inline detail::integer<T> addsat(T a, T b) {
-  return __builtin_elementwise_add_sat(a, b);
+  return detail::unpromoted([](auto x, auto y) { return __builtin_elementwise_add_sat(x, y); }, a, b);
 }
 template <class T>
 inline detail::integer<T> subsat(T a, T b) {
-  return __builtin_elementwise_sub_sat(a, b);
+  return detail::unpromoted([](auto x, auto y) { return __builtin_elementwise_sub_sat(x, y); }, a, b);
 }
 template <class T>
 inline auto absdiff(T a, T b) {

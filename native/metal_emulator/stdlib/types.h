@@ -28,6 +28,17 @@ using uint64_t = ulong;
 template <class T, int N>
 using vec = T __attribute__((ext_vector_type(N)));
 
+template <bool condition, class A, class B>
+struct conditional {
+  using type = A;
+};
+template <class A, class B>
+struct conditional<false, A, B> {
+  using type = B;
+};
+template <bool condition, class A, class B>
+using conditional_t = typename conditional<condition, A, B>::type;
+
 namespace detail {
 
 template <class T>
@@ -82,8 +93,8 @@ struct signed_of_size<8> {
   using type = long;
 };
 
-template <class T, int N, class A>
-inline void append(vec<T, N>& result, int& at, A value) {
+template <class T, class Result, class A>
+inline void append(Result& result, int& at, A value) {
   if constexpr (is_vector<A>) {
     for (int i = 0; i < vector_traits<A>::size; ++i) result[at++] = T(value[i]);
   } else {
@@ -94,27 +105,82 @@ inline void append(vec<T, N>& result, int& at, A value) {
 template <class... A>
 inline constexpr int total_size = (vector_traits<A>::size + ... + 0);
 
-template <class T>
-struct packed_tag;
+}  // namespace detail
 
+// clang's own vectors of bool are bits. One is made of a comparison too, which clang gives
+// as integers.
+template <int N>
+struct bool_vector;
+
+#define METAL_BOOL_VECTOR(N, members)                                                     \
+  template <>                                                                             \
+  struct bool_vector<N> {                                                                 \
+    bool members;                                                                         \
+    bool_vector() = default;                                                              \
+    bool_vector(bool v) {                                                                 \
+      for (int i = 0; i < N; ++i) (*this)[i] = v;                                         \
+    }                                                                                     \
+    template <class T>                                                                    \
+    bool_vector(vec<T, N> v) {                                                            \
+      for (int i = 0; i < N; ++i) (*this)[i] = v[i] != 0;                                 \
+    }                                                                                     \
+    bool& operator[](int i) { return reinterpret_cast<bool*>(this)[i]; }                  \
+    bool operator[](int i) const { return reinterpret_cast<const bool*>(this)[i]; }       \
+  };
+#define METAL_MEMBERS x, y
+METAL_BOOL_VECTOR(2, METAL_MEMBERS)
+#undef METAL_MEMBERS
+#define METAL_MEMBERS x, y, z
+METAL_BOOL_VECTOR(3, METAL_MEMBERS)
+#undef METAL_MEMBERS
+#define METAL_MEMBERS x, y, z, w
+METAL_BOOL_VECTOR(4, METAL_MEMBERS)
+#undef METAL_MEMBERS
+#undef METAL_BOOL_VECTOR
+
+#define METAL_BOOL_OPERATOR(op)                                              \
+  template <int N>                                                           \
+  inline bool_vector<N> operator op(bool_vector<N> a, bool_vector<N> b) {    \
+    bool_vector<N> result;                                                   \
+    for (int i = 0; i < N; ++i) result[i] = a[i] op b[i];                    \
+    return result;                                                           \
+  }
+METAL_BOOL_OPERATOR(&&)
+METAL_BOOL_OPERATOR(||)
+METAL_BOOL_OPERATOR(&)
+METAL_BOOL_OPERATOR(|)
+METAL_BOOL_OPERATOR(^)
+METAL_BOOL_OPERATOR(==)
+METAL_BOOL_OPERATOR(!=)
+#undef METAL_BOOL_OPERATOR
+template <int N>
+inline bool_vector<N> operator!(bool_vector<N> a) {
+  bool_vector<N> result;
+  for (int i = 0; i < N; ++i) result[i] = !a[i];
+  return result;
+}
+
+namespace detail {
+template <int N>
+struct vector_traits<bool_vector<N>> {
+  using element = bool;
+  static constexpr int size = N;
+};
 }  // namespace detail
 
 // What a vector's constructor does: one scalar is repeated, more are put one after another.
 template <class T, int N, class... A>
-inline __attribute__((always_inline)) vec<T, N> make_vector(A... values) {
+inline __attribute__((always_inline)) auto make_vector(A... values) {
   using namespace detail;
-  static_assert(sizeof...(A) <= 1 || total_size<A...> == N, "wrong number of components");
-  vec<T, N> result = 0;
-  if constexpr (sizeof...(A) == 1) {
-    if constexpr (total_size<A...> == 1) {
-      (void)((result = vec<T, N>(T(values))), ...);
-    } else {
-      static_assert(total_size<A...> == N, "wrong number of components");
-      (void)((result = __builtin_convertvector(values, vec<T, N>)), ...);
-    }
-  } else if constexpr (sizeof...(A) > 1) {
+  using Result = conditional_t<same<T, bool>, bool_vector<N>, vec<T, N>>;
+  static_assert(sizeof...(A) == 0 || total_size<A...> == 1 || total_size<A...> == N,
+                "wrong number of components");
+  Result result = T(0);
+  if constexpr (sizeof...(A) == 1 && total_size<A...> == 1) {
+    (void)((result = Result(T(values))), ...);
+  } else {
     int at = 0;
-    (append<T, N>(result, at, values), ...);
+    (append<T>(result, at, values), ...);
   }
   return result;
 }
@@ -145,7 +211,9 @@ struct packed_vector {
   using packed_##T##2 = packed_vector<T, 2>; \
   using packed_##T##3 = packed_vector<T, 3>; \
   using packed_##T##4 = packed_vector<T, 4>;
-METAL_VECTORS(bool)
+using bool2 = bool_vector<2>;
+using bool3 = bool_vector<3>;
+using bool4 = bool_vector<4>;
 METAL_VECTORS(char)
 METAL_VECTORS(uchar)
 METAL_VECTORS(short)
@@ -294,16 +362,6 @@ inline constexpr bool is_integral_v =
     !is_floating_point_v<T> && detail::vector_traits<T>::size == 1;
 template <class T>
 inline constexpr bool is_signed_v = T(-1) < T(0);
-template <bool condition, class A, class B>
-struct conditional {
-  using type = A;
-};
-template <class A, class B>
-struct conditional<false, A, B> {
-  using type = B;
-};
-template <bool condition, class A, class B>
-using conditional_t = typename conditional<condition, A, B>::type;
 
 }  // namespace metal
 

@@ -1,87 +1,68 @@
-// Kernels of the emulator's own tests, and short ways to Metal objects.
+// Compiling and running of small kernels, for the tests of the kernel compiler.
 #pragma once
 
-#import <Metal/Metal.h>
-
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
 
-#include "check.h"
+#include "../../tests/check.h"
+#include "../compiler.h"
 
-namespace emulator_test {
+namespace metal_emulator {
 
-inline NSString* const source = @R"(
-#include <metal_stdlib>
-using namespace metal;
-
-kernel void add(device uint* x [[buffer(0)]], constant uint& y [[buffer(1)]],
-                uint i [[thread_position_in_grid]]) {
-  x[i] += y;
+inline std::string with_head(const std::string& text) {
+  return "#include <metal_stdlib>\nusing namespace metal;\n#line 1\n" + text;
 }
 
-kernel void multiply(device uint* x [[buffer(0)]], constant uint& y [[buffer(1)]],
-                     uint i [[thread_position_in_grid]]) {
-  x[i] *= y;
+inline std::shared_ptr<const Library> compile(const std::string& text) {
+  std::string error;
+  auto library = Library::compile(with_head(text), error);
+  if (library == nullptr) std::fprintf(stderr, "%s\n%s\n", text.c_str(), error.c_str());
+  CHECK(library != nullptr);
+  return library;
 }
 
-kernel void sum(device const uint* x [[buffer(0)]], device uint* y [[buffer(1)]],
-                threadgroup uint* shared [[threadgroup(0)]], uint i [[thread_position_in_grid]],
-                uint n [[threads_per_grid]]) {
-  shared[i] = x[i];
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  if (i == 0) {
-    uint total = 0;
-    for (uint j = 0; j < n; ++j) {
-      total += shared[j];
-    }
-    y[0] = total;
-  }
-}
-)";
-
-inline id<MTLDevice> device() {
-  static const id<MTLDevice> instance = MTLCreateSystemDefaultDevice();
-  return instance;
+// The message that such a text does not compile with.
+inline std::string error_of(const std::string& text) {
+  std::string error;
+  CHECK(Library::compile(with_head(text), error) == nullptr);
+  CHECK(!error.empty());
+  return error;
 }
 
-inline id<MTLComputePipelineState> pipeline(NSString* name) {
-  static const id<MTLLibrary> library = [] {
-    NSError* error = nil;
-    id<MTLLibrary> compiled = [device() newLibraryWithSource:source options:nil error:&error];
-    if (compiled == nil) {
-      std::fprintf(stderr, "%s\n", error.localizedDescription.UTF8String);
-    }
-    CHECK(compiled != nil);
-    return compiled;
-  }();
-  id<MTLFunction> function = [library newFunctionWithName:name];
-  CHECK(function != nil);
-  NSError* error = nil;
-  id<MTLComputePipelineState> state = [device() newComputePipelineStateWithFunction:function
-                                                                              error:&error];
-  CHECK(state != nil);
-  [function release];
-  return [state autorelease];
+inline bool contains(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return true;
+  std::fprintf(stderr, "'%s' is not in:\n%s\n", part.c_str(), text.c_str());
+  return false;
 }
 
-inline id<MTLBuffer> buffer(NSUInteger count) {
-  return [[device() newBufferWithLength:count * sizeof(std::uint32_t)
-                                options:MTLResourceStorageModeShared] autorelease];
+// Runs the kernel `f` of the text in one dimension, with these buffers at 0, 1, ...
+inline void launch(const std::string& text, std::uint32_t groups, std::uint32_t threads,
+                   const std::vector<void*>& buffers) {
+  Dispatch dispatch;
+  const auto library = compile(text);
+  dispatch.function = library->find("f");
+  CHECK(dispatch.function != nullptr);
+  for (std::size_t i = 0; i < buffers.size(); ++i) dispatch.buffers[i] = buffers[i];
+  dispatch.threadgroups.x = groups;
+  dispatch.threads_per_threadgroup.x = threads;
+  run(dispatch);
 }
 
-inline std::uint32_t* words(id<MTLBuffer> memory) {
-  return static_cast<std::uint32_t*>(memory.contents);
+// What `out[i] = expression` gives for each of `count` threads; the expression may use i
+// (the thread's position, which is its lane for up to 32 threads).
+template <class T>
+std::vector<T> evaluate(const std::string& type, const std::string& expression,
+                        std::uint32_t count = 32, const std::string& before = "") {
+  std::vector<T> out(count);
+  launch(before + "\nkernel void f(device " + type +
+             "* out [[buffer(0)]], uint i [[thread_position_in_grid]]) { out[i] = " + expression +
+             "; }\n",
+         1, count, {out.data()});
+  return out;
 }
 
-// x[0:n] (op)= y, in an encoder of its own.
-inline void encode(id<MTLCommandBuffer> commands, NSString* kernel, id<MTLBuffer> x, NSUInteger n,
-                   std::uint32_t y) {
-  id<MTLComputeCommandEncoder> encoder = [commands computeCommandEncoder];
-  encoder.label = kernel;
-  [encoder setComputePipelineState:pipeline(kernel)];
-  [encoder setBuffer:x offset:0 atIndex:0];
-  [encoder setBytes:&y length:sizeof y atIndex:1];
-  [encoder dispatchThreadgroups:MTLSizeMake(n, 1, 1) threadsPerThreadgroup:MTLSizeMake(1, 1, 1)];
-  [encoder endEncoding];
-}
-
-}  // namespace emulator_test
+}  // namespace metal_emulator
