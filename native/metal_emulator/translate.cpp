@@ -117,9 +117,15 @@ class Translator {
       if (!tokens_[i].is("threadgroup") || !syntax_.begins_statement(i)) continue;
       std::size_t end = i;
       bool is_pointer = false;
+      int brackets = 0;
       while (end < function.body_end && !tokens_[end].is(";")) {
-        is_pointer |= tokens_[end].is("*") || tokens_[end].is("&") || tokens_[end].is("=");
-        ++end;
+        const Token& token = tokens_[end++];
+        brackets += token.is("[") + 2 * token.is("[[") - token.is("]");
+        is_pointer |= brackets == 0 && (token.is("*") || token.is("&"));
+        if (brackets == 0 && token.is("=") && !is_pointer) {
+          fail(token.line, "a variable in threadgroup memory can't be initialised");
+          return;
+        }
       }
       if (is_pointer) continue;
       if (!function.is_kernel || depth != 1) {
