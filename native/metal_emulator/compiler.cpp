@@ -63,18 +63,18 @@ std::shared_ptr<const Library> load(const std::string& path, std::string& error)
   return std::make_shared<LoadedLibrary>(*static_cast<const metal_abi::Library*>(symbol));
 }
 
-std::shared_ptr<const Library> build(const std::string& source, const std::string& hash,
-                                     std::string& error) {
+// On disk by the translated text's hash, which another version of the text pass changes.
+std::shared_ptr<const Library> build(const std::string& source, std::string& error) {
   const Toolchain* const toolchain = Toolchain::get(error);
   if (toolchain == nullptr) return nullptr;
-  const std::string path = toolchain->library_path(hash);
-  if (access(path.c_str(), R_OK) != 0) {
-    const Translation translation = translate(source);
-    if (!translation.error.empty()) {
-      error = translation.error;
-      return nullptr;
-    }
-    if (!toolchain->build(translation.text, path, error)) return nullptr;
+  const Translation translation = translate(source);
+  if (!translation.error.empty()) {
+    error = translation.error;
+    return nullptr;
+  }
+  const std::string path = toolchain->library_path(hash_of(translation.text));
+  if (access(path.c_str(), R_OK) != 0 && !toolchain->build(translation.text, path, error)) {
+    return nullptr;
   }
   return load(path, error);
 }
@@ -106,7 +106,7 @@ std::shared_ptr<const Library> Library::compile(const std::string& source, std::
   }
   const std::lock_guard lock(entry->mutex);
   if (!entry->done) {
-    entry->library = build(source, hash, entry->error);
+    entry->library = build(source, entry->error);
     entry->done = true;
   }
   error = entry->error;
