@@ -155,10 +155,20 @@ std::uint64_t working_set() {
          static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 3 * 2;
 }
 
-#define METAL_EMULATOR_COUNTERS(X)                                                            \
-  X(command_buffers)                                                                          \
-  X(encoders) X(dispatches) X(bytes_set) X(bytes_bound) X(bytes_blitted) X(buffers_allocated) \
-      X(bytes_allocated) X(libraries) X(fast_math_libraries) X(pipelines)
+// clang-format off
+#define METAL_EMULATOR_COUNTERS(X) \
+  X(command_buffers) \
+  X(encoders) \
+  X(dispatches) \
+  X(bytes_set) \
+  X(bytes_bound) \
+  X(bytes_blitted) \
+  X(buffers_allocated) \
+  X(bytes_allocated) \
+  X(libraries) \
+  X(fast_math_libraries) \
+  X(pipelines)
+// clang-format on
 
 Counters counters() {
   Counters result;

@@ -16,6 +16,10 @@
 namespace metal_emulator {
 namespace {
 
+std::string quoted(std::string_view text) {
+  return std::string(1, '"').append(text).append(1, '"');
+}
+
 struct Item {
   std::string text;
   std::string what;
@@ -23,20 +27,20 @@ struct Item {
   std::map<std::string, std::string, std::less<>> options;
 
   [[noreturn]] void refuse(const std::string& why) const {
-    throw std::invalid_argument("\"" + text + "\" is no seam of the Metal emulator: " + why + ".");
+    throw std::invalid_argument(quoted(text) + " is no seam of the Metal emulator: " + why + ".");
   }
   std::int64_t number(std::string_view value) const {
     std::int64_t result = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), result);
     if (error != std::errc() || end != value.data() + value.size()) {
-      refuse("\"" + std::string(value) + "\" is not a number");
+      refuse(quoted(value) + " is not a number");
     }
     return result;
   }
   std::uint64_t count(std::string_view value) const {
     const std::int64_t result = number(value);
     if (result < 1) {
-      refuse("\"" + std::string(value) + "\" is less than 1");
+      refuse(quoted(value) + " is less than 1");
     }
     return static_cast<std::uint64_t>(result);
   }
@@ -124,10 +128,10 @@ void apply(Item& item) {
   } else if (item.what == "working_set") {
     set_working_set(static_cast<std::uint64_t>(item.take_number("bytes", 0)));
   } else {
-    item.refuse("\"" + item.what + "\" is unknown");
+    item.refuse(quoted(item.what) + " is unknown");
   }
   if (!item.options.empty()) {
-    item.refuse("\"" + item.options.begin()->first + "\" is no option of it");
+    item.refuse(quoted(item.options.begin()->first) + " is no option of it");
   }
 }
 

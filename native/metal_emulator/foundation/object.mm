@@ -21,7 +21,18 @@ struct alignas(16) Header {
 
 Header* header(id object) { return reinterpret_cast<Header*>(object) - 1; }
 
-BOOL conforms(Class cls, Protocol* protocol) {
+// clang leaves the class of a @protocol(...) literal unset where no class adopts it, and the
+// runtime takes no protocol without a class: go by the name.
+struct ProtocolLayout {
+  Class isa;
+  const char* name;
+};
+
+BOOL conforms(Class cls, Protocol* literal) {
+  Protocol* protocol = objc_getProtocol(reinterpret_cast<ProtocolLayout*>(literal)->name);
+  if (protocol == nil) {
+    return NO;  // none that any class adopts
+  }
   for (; cls != Nil; cls = class_getSuperclass(cls)) {
     if (class_conformsToProtocol(cls, protocol)) {
       return YES;
@@ -144,9 +155,11 @@ BOOL conforms(Class cls, Protocol* protocol) {
 - (void)doesNotRecognizeSelector:(SEL)selector {
   misuse("%s does not understand '%s'.", object_getClassName(self), sel_getName(selector));
 }
-// What the runtime calls when it finds no method.
-- (void*)forward:(SEL)selector:(void*)arguments {
+// What the runtime calls when it finds no method; it crashes where no class has this selector.
+// clang-format off
+- (void*)forward:(SEL)selector :(void*)arguments {
+  // clang-format on
   [self doesNotRecognizeSelector:selector];
-  return nullptr;
+  return arguments;
 }
 @end

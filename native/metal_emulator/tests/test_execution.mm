@@ -4,8 +4,8 @@
 #include <numeric>
 #include <thread>
 
-#include "kernels.h"
 #include "metal_emulator/seams.h"
+#include "metal_objects.h"
 
 namespace {
 
