@@ -27,15 +27,15 @@ enum class Kind : std::uint8_t { dense, scalar, strided };
 // What is computed or read once: an input, or the result of an instruction.
 struct Value {
   DType dtype = DType::bool_;
-  Operand place{};     // in memory; a buffer of null: only in a register so far
-  int last_use = -1;   // the last instruction that reads it
+  Operand place{};    // in memory; a buffer of null: only in a register so far
+  int last_use = -1;  // the last instruction that reads it
   bool output = false;
 };
 
 class Printer {
  public:
-  Printer(const Program& program, std::span<const Operand> inputs,
-          std::span<const Operand> outputs, Encoder& encoder)
+  Printer(const Program& program, std::span<const Operand> inputs, std::span<const Operand> outputs,
+          Encoder& encoder)
       : program_(program), inputs_(inputs), outputs_(outputs), encoder_(encoder) {}
 
   void run() {
@@ -281,8 +281,8 @@ class Printer {
                body + "  }\n}\n";
       return true;
     }
-    text_ += "  const ulong i = flat_position(at, grid);\n  if (i >= ulong(size)) return;\n" +
-             constants;
+    text_ +=
+        "  const ulong i = flat_position(at, grid);\n  if (i >= ulong(size)) return;\n" + constants;
     print_offsets(static_cast<int>(strided.size()), ndim);
     text_ += body + "}\n";
     return true;
@@ -301,8 +301,8 @@ class Printer {
     text_ += "    const long index = long(rest - outer * extent);\n    rest = outer;\n";
     for (int k = 0; k < count; ++k) {
       const std::string operand = std::to_string(k);
-      text_ += "    o" + operand + " += index * dims[" + n + " * " + std::to_string(k + 1) +
-               " + d];\n";
+      text_ +=
+          "    o" + operand + " += index * dims[" + n + " * " + std::to_string(k + 1) + " + d];\n";
     }
     text_ += "  }\n";
   }

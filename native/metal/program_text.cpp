@@ -468,8 +468,8 @@ Expression expression(const Instruction& step, std::span<const std::string> argu
     if (step.out == DType::float16) text = "half(" + text + ")";
     return {std::move(text), form.libraries, {}};
   }
-  const Form form = step.in == DType::bool_   ? form_of_bool(step.op)
-                    : is_integer(step.in)     ? form_of_integer(step.op, is_signed_integer(step.in))
+  const Form form = step.in == DType::bool_ ? form_of_bool(step.op)
+                    : is_integer(step.in)   ? form_of_integer(step.op, is_signed_integer(step.in))
                     : step.in == DType::float32 ? form_of_float(step.op)
                                                 : form_of_complex(step.op);
   Expression made{fill(form.text, step.in, arguments), form.libraries, {}};

@@ -3,8 +3,7 @@
 
 kernel void arange_integers(device T* out [[buffer(0)]], constant long& size [[buffer(1)]],
                             constant long* progression [[buffer(2)]],
-                            uint3 at [[thread_position_in_grid]],
-                            uint3 grid [[threads_per_grid]]) {
+                            uint3 at [[thread_position_in_grid]], uint3 grid [[threads_per_grid]]) {
   const ulong i = flat_position(at, grid);
   if (i >= ulong(size)) return;
   out[i] = T(ulong(progression[0]) + i * ulong(progression[1]));

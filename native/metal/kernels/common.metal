@@ -57,3 +57,20 @@ inline long to_index(long index, long size) {
   return position < size ? max(position, long(-1)) : -1;
 }
 inline long to_index(ulong index, long size) { return index < ulong(size) ? long(index) : -1; }
+
+// The value of another lane; MSL's own functions know no 64-bit integers.
+inline float shuffle_down(float v, ushort delta) { return simd_shuffle_down(v, delta); }
+inline float2 shuffle_down(float2 v, ushort delta) { return simd_shuffle_down(v, delta); }
+inline int shuffle_down(int v, ushort delta) { return simd_shuffle_down(v, delta); }
+inline uint shuffle_down(uint v, ushort delta) { return simd_shuffle_down(v, delta); }
+inline long shuffle_down(long v, ushort delta) {
+  return as_type<long>(simd_shuffle_down(as_type<uint2>(v), delta));
+}
+inline ulong shuffle_down(ulong v, ushort delta) {
+  return as_type<ulong>(simd_shuffle_down(as_type<uint2>(v), delta));
+}
+inline float lane_value(float v, ushort lane) { return simd_shuffle(v, lane); }
+inline float2 lane_value(float2 v, ushort lane) { return simd_shuffle(v, lane); }
+inline ulong lane_value(ulong v, ushort lane) {
+  return as_type<ulong>(simd_shuffle(as_type<uint2>(v), lane));
+}

@@ -142,12 +142,13 @@ void arange(const Launch& launch) noexcept {
   const std::int64_t size = launch.output.layout->size();
   if (size == 0) return;
   const bool integers = is_integer(dtype) || dtype == DType::bool_;
-  Defines().add("T", dtype).pipeline(
-      encoder, "arange",
-      integers                    ? "arange_integers"
-      : dtype == DType::float16   ? "arange_halves"
-      : dtype == DType::complex64 ? "arange_complex"
-                                  : "arange_floats");
+  Defines()
+      .add("T", dtype)
+      .pipeline(encoder, "arange",
+                integers                    ? "arange_integers"
+                : dtype == DType::float16   ? "arange_halves"
+                : dtype == DType::complex64 ? "arange_complex"
+                                            : "arange_floats");
   encoder.buffer(0, launch.output);
   bind_value(encoder, 1, size);
   if (integers) {
@@ -159,9 +160,10 @@ void arange(const Launch& launch) noexcept {
     for (std::size_t i = 0; i < 2; ++i) {
       const double value = launch.params.floats[i];
       progression[2 * i] = static_cast<float>(value);
-      progression[2 * i + 1] = std::isfinite(progression[2 * i])
-                                   ? static_cast<float>(value - static_cast<double>(progression[2 * i]))
-                                   : 0.0f;
+      progression[2 * i + 1] =
+          std::isfinite(progression[2 * i])
+              ? static_cast<float>(value - static_cast<double>(progression[2 * i]))
+              : 0.0f;
     }
     bind_value(encoder, 2, progression);
   }

@@ -154,8 +154,7 @@ inline float2 complex_tanh(float2 a) {
   if (!float_is_finite(a.y)) return float2(a.x == 0.0f ? a.x : NAN, NAN);
   if (float_abs(a.x) > 11.0f) {
     const float e = precise::exp(-float_abs(a.x));
-    return float2(float_copysign(1.0f, a.x),
-                  4.0f * precise::sin(a.y) * precise::cos(a.y) * e * e);
+    return float2(float_copysign(1.0f, a.x), 4.0f * precise::sin(a.y) * precise::cos(a.y) * e * e);
   }
   const float t = precise::tan(a.y), beta = 1.0f + t * t;
   const float s = float_sinh(a.x), rho = precise::sqrt(1.0f + s * s);
@@ -185,10 +184,10 @@ inline float2 complex_acos(float2 a) {
 
 inline float2 complex_asin(float2 a) {
   if (float_is_inf(a.x) || float_is_inf(a.y)) {
-    const float angle = float_is_nan(a.x) || float_is_nan(a.y)
-                            ? NAN
-                            : precise::atan2(float_is_inf(a.x) ? 1.0f : 0.0f,
-                                             float_is_inf(a.y) ? 1.0f : 0.0f);
+    const float angle =
+        float_is_nan(a.x) || float_is_nan(a.y)
+            ? NAN
+            : precise::atan2(float_is_inf(a.x) ? 1.0f : 0.0f, float_is_inf(a.y) ? 1.0f : 0.0f);
     return float2(float_copysign(angle, a.x), float_copysign(INFINITY, a.y));
   }
   if (float_is_nan(a.x) || float_is_nan(a.y)) {

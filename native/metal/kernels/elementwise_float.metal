@@ -11,7 +11,9 @@ inline float float_copysign(float a, float b) {
   return as_type<float>((as_type<uint>(a) & 0x7fffffffu) | (as_type<uint>(b) & 0x80000000u));
 }
 
-inline float float_sign(float v) { return v > 0.0f ? 1.0f : v < 0.0f ? -1.0f : v == 0.0f ? 0.0f : v; }
+inline float float_sign(float v) {
+  return v > 0.0f ? 1.0f : v < 0.0f ? -1.0f : v == 0.0f ? 0.0f : v;
+}
 // NaN if either is.
 inline float float_maximum(float a, float b) { return a >= b || float_is_nan(a) ? a : b; }
 inline float float_minimum(float a, float b) { return a <= b || float_is_nan(a) ? a : b; }

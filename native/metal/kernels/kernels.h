@@ -5,6 +5,19 @@
 
 #define NITINOL_METAL_KERNELS(X) \
   X(copy)                        \
+  X(arange)                      \
+  X(sum)                         \
+  X(prod)                        \
+  X(max)                         \
+  X(min)                         \
+  X(all)                         \
+  X(any)                         \
+  X(argmax)                      \
+  X(argmin)                      \
+  X(logsumexp)                   \
+  X(softmax)                     \
+  X(rms_norm)                    \
+  X(layer_norm)                  \
   X(take)                        \
   X(take_along_axis)             \
   X(gather)                      \
@@ -17,7 +30,12 @@
   X(attention)                   \
   X(quantized_matmul)            \
   X(dequantize)                  \
-  X(quantized_take)
+  X(quantized_take)              \
+  X(scatter)                     \
+  X(inv)                         \
+  X(solve)                       \
+  X(cholesky)                    \
+  X(det)
 
 namespace nitinol::metal::kernels {
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "metal/launch.h"
 
@@ -117,32 +117,33 @@ inline Walk walk_of(const Layout& layout, int axes) noexcept {
 }
 inline Walk walk_of(const Layout& layout) noexcept { return walk_of(layout, layout.ndim()); }
 
-// Macros for Encoder::pipeline, whose values may be made on the spot. Made again for every
-// launch: short ones stay in the strings themselves.
+// Macros for Encoder::pipeline. Names and texts must outlive it; numbers are kept here.
 class Defines {
  public:
-  Defines& add(std::string_view name, std::string_view value) {
-    names_[count_] = name;
-    values_[count_++] = value;
+  Defines& add(std::string_view name, std::string_view value) noexcept {
+    list_[count_++] = {name, value};
     return *this;
   }
-  Defines& add(std::string_view name, std::int64_t value) {
-    names_[count_] = name;
-    values_[count_++] = std::to_string(value);
+  Defines& add(std::string_view name, std::int64_t value) noexcept {
+    auto& digits = digits_[count_];
+    *std::to_chars(digits.data(), digits.data() + digits.size() - 1, value).ptr = '\0';
+    list_[count_++] = {name, {}};
     return *this;
   }
-  Defines& add(std::string_view name, DType dtype) { return add(name, msl_type(dtype)); }
+  Defines& add(std::string_view name, DType dtype) noexcept { return add(name, msl_type(dtype)); }
   void pipeline(Encoder& encoder, std::string_view file, std::string_view function) const noexcept {
-    std::array<Define, capacity> list;
-    for (std::size_t i = 0; i < count_; ++i) list[i] = {names_[i], values_[i]};
+    std::array<Define, capacity> list = list_;
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (list[i].value.data() == nullptr) list[i].value = digits_[i].data();
+    }
     encoder.pipeline(file, function, std::span<const Define>(list.data(), count_));
   }
 
  private:
   static constexpr std::size_t capacity = 16;
   std::size_t count_ = 0;
-  std::array<std::string_view, capacity> names_;
-  std::array<std::string, capacity> values_;
+  std::array<Define, capacity> list_{};
+  std::array<std::array<char, 24>, capacity> digits_{};
 };
 
 template <class T>
@@ -163,8 +164,8 @@ inline void dispatch_elements(Encoder& encoder, std::int64_t count,
                               std::int64_t per_thread = 1) noexcept {
   if (count == 0) return;
   const std::int64_t threads = ceil_div(count, per_thread);
-  const auto width = static_cast<std::uint32_t>(
-      threads < group_threads ? ceil_div(threads, 32) * 32 : group_threads);
+  const auto width = static_cast<std::uint32_t>(threads < group_threads ? ceil_div(threads, 32) * 32
+                                                                        : group_threads);
   encoder.dispatch(grid_of(ceil_div(threads, width)), {width, 1, 1});
 }
 

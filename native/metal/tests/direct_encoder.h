@@ -2,6 +2,7 @@
 // plain memory. Buffers are host pointers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -23,11 +24,11 @@ class DirectEncoder final : public Encoder {
                 std::span<const Define> defines) noexcept override {
     const std::string_view body = kernel_text(file);
     if (body.empty()) stop("there is no file " + std::string(file));
-    std::string text;
+    std::string text(kernel_text("common"));
     for (const Define& define : defines) {
       text.append("#define ").append(define.name).append(" ").append(define.value).append("\n");
     }
-    text.append(kernel_text("common")).append(body);
+    text.append(body);
     use(text, function);
   }
   void source(std::string_view text, std::string_view function) noexcept override {

@@ -1,0 +1,203 @@
+// Kernels of Metal against those of the CPU: copies, reductions, rows, scans, sorting, random
+// numbers. Any layout, any dtype.
+#include <limits>
+
+#include "compare.h"
+
+using namespace nitinol;
+using namespace nitinol::metal::testing;
+using nitinol::cpu::testing::pick;
+using nitinol::cpu::testing::random_array;
+using nitinol::cpu::testing::random_shape;
+
+namespace {
+
+constexpr DType dtypes[] = {DType::bool_,  DType::int8,    DType::int16,   DType::int32,
+                            DType::int64,  DType::uint8,   DType::uint16,  DType::uint32,
+                            DType::uint64, DType::float16, DType::float32, DType::complex64};
+
+
+// Any numbers, and in floats NaN, infinities and zeros of both signs.
+Array wild_array(DType dtype, const Shape& shape, bool dense = false) {
+  Array a = random_array(dtype, shape, dense);
+  const std::size_t item = itemsize(dtype);
+  for (std::size_t i = 0; i + item <= a.storage.size(); i += item) {
+    char* p = a.storage.data() + i;
+    if (dtype == DType::bool_) continue;
+    if (is_integer(dtype)) {
+      const std::uint64_t bits = cpu::testing::generator() >> pick(0, 63);
+      std::memcpy(p, &bits, item);
+    } else if (pick(0, 15) == 0) {
+      constexpr float infinity = std::numeric_limits<float>::infinity();
+      const float special[] = {std::nanf(""), infinity, -infinity, 0.0f, -0.0f, -1e-40f, 3e38f};
+      const float v = special[pick(0, 6)];
+      if (dtype == DType::float16) {
+        *reinterpret_cast<float16*>(p) = cpu::to_half(v);
+      } else {
+        *reinterpret_cast<float*>(p) = v;
+      }
+    }
+  }
+  return a;
+}
+
+Shape without_last(Shape shape) {
+  shape.pop_back();
+  return shape;
+}
+
+void test_copy() {
+  for (int round = 0; round < 60; ++round) {
+    const DType dtype = dtypes[round % 12];
+    const Shape shape = random_shape(static_cast<int>(pick(0, 4)), round % 3 == 0 ? 40 : 9);
+    Array x = random_array(dtype, shape);
+    compare(Op::copy, {&x}, dtype, shape);
+  }
+  for (const DType dtype : {DType::uint8, DType::int16, DType::float32, DType::int64}) {
+    Array x = random_array(dtype, {3, 100, 70});
+    const std::int64_t step = 100 * 70;
+    x.layout = Layout(Shape{3, 70, 100}, Shape{step, 1, 70}, 0);
+    x.storage.resize(static_cast<std::size_t>(3 * step) * itemsize(dtype));
+    compare(Op::copy, {&x}, dtype, {3, 70, 100});
+  }
+}
+
+void test_arange() {
+  for (const DType dtype : dtypes) {
+    if (dtype == DType::bool_) continue;
+    compare(Op::arange, {}, dtype, {1000}, {-5, 3}, {0.1, 0.3}, {1e-7, 0});
+    compare(Op::arange, {}, dtype, {77}, {100, -1}, {1e9 + 0.3, -1e-3}, {1e-7, 0});
+    compare(Op::arange, {}, dtype, {0}, {1, 1}, {0, 1});
+  }
+}
+
+// Lengths around where the way of combining changes.
+std::int64_t any_length() {
+  const std::int64_t lengths[] = {0, 1, 2, 7, 8, 9, 31, 33, 100, 511, 512, 513, 1500, 4097, 9000};
+  return lengths[pick(0, 14)];
+}
+
+Shape reduced_shape() {
+  const std::int64_t n = any_length();
+  Shape shape;
+  for (std::int64_t d = pick(0, 2); d > 0; --d) shape.push_back(pick(1, n > 600 ? 4 : 12));
+  if (pick(0, 5) == 0) shape.push_back(40);
+  shape.push_back(n);
+  return shape;
+}
+
+void test_reductions() {
+  for (int round = 0; round < 150; ++round) {
+    const DType dtype = dtypes[round % 12];
+    const Shape shape = reduced_shape();
+    const bool wild = round % 2;
+    Array x = wild ? wild_array(dtype, shape) : random_array(dtype, shape);
+    const Shape out = without_last(shape);
+    const bool empty = shape.back() == 0;
+    DType sum_dtype = dtype;
+    if (dtype == DType::bool_ || is_signed_integer(dtype)) sum_dtype = DType::int64;
+    if (is_unsigned_integer(dtype)) sum_dtype = DType::uint64;
+    const bool half = dtype == DType::float16;
+    const double n = static_cast<double>(shape.back());
+    // Sums in another order; small numbers cancel. (Extreme ones only where no sum overflows.)
+    if (!wild || is_integer(dtype) || dtype == DType::bool_) {
+      const Tolerance sums{half ? 1e-3 : 1e-6, 1e-6 * n};
+      compare(Op::sum, {&x}, sum_dtype, out, {shape.size() == 1}, {}, sums);
+    }
+    compare(Op::prod, {&x}, sum_dtype, out, {shape.size() == 1});
+    compare(Op::all, {&x}, DType::bool_, out, {shape.size() == 1});
+    compare(Op::any, {&x}, DType::bool_, out, {shape.size() == 1});
+    if (is_complex(dtype)) continue;
+    compare(Op::max, {&x}, dtype, out);
+    compare(Op::min, {&x}, dtype, out);
+    if (empty) continue;
+    compare(Op::argmax, {&x}, DType::int64, out);
+    compare(Op::argmin, {&x}, DType::int64, out);
+  }
+  // An explicit dtype, and special sums.
+  Array x = random_array(DType::int8, {5, 700});
+  compare(Op::sum, {&x}, DType::int16, {5});
+  compare(Op::sum, {&x}, DType::float32, {5});
+  compare(Op::prod, {&x}, DType::complex64, {5});
+  for (const DType dtype : {DType::float16, DType::float32}) {
+    for (const float v : {-0.0f, std::numeric_limits<float>::infinity(), std::nanf("")}) {
+      Array y = cpu::testing::empty(dtype, {3, 600});
+      for (std::int64_t i = 0; i < 3; ++i) {
+        for (std::int64_t j = 0; j < 600; ++j) {
+          if (dtype == DType::float16) y.get<float16>({i, j}) = cpu::to_half(v);
+          if (dtype == DType::float32) y.get<float>({i, j}) = v;
+        }
+      }
+      compare(Op::sum, {&y}, dtype, {3});
+    }
+  }
+}
+
+// However an array lies in memory, a sum has the same bits.
+void test_sum_of_layouts() {
+  for (const std::int64_t n : {9, 300, 513, 5000}) {
+    Array rows = random_array(DType::float32, {40, n}, true);
+    Array columns = cpu::testing::empty(DType::float32, {n, 40});
+    for (std::int64_t i = 0; i < 40; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) columns.get<float>({j, i}) = rows.get<float>({i, j});
+    }
+    columns.layout = Layout(Shape{40, n}, Shape{1, 40}, 0);
+    Target a(DType::float32, {40}), b(DType::float32, {40});
+    metal::testing::DirectEncoder encoder;
+    Params params;
+    params.ints = {0};
+    for (auto [x, to] : {std::pair{&rows, &a}, std::pair{&columns, &b}}) {
+      const metal::Operand in = operand_of(*x), out = operand_of(to->array);
+      metal::find_kernel(Op::sum)(metal::Launch{params, {&in, 1}, out, false, encoder});
+    }
+    CHECK(a.array.storage == b.array.storage);
+  }
+}
+
+void test_rows() {
+  for (int round = 0; round < 40; ++round) {
+    const DType dtype = round % 2 ? DType::float32 : DType::float16;
+    Shape shape = reduced_shape();
+    if (shape.back() == 0) shape.back() = 600;
+    if (round > 36) shape = {2, 70000};
+    const std::int64_t n = shape.back();
+    Array x = round % 4 == 0 ? wild_array(dtype, shape) : random_array(dtype, shape);
+    const double eps = dtype == DType::float16 ? 1e-3 : 1e-6;
+    compare(Op::softmax, {&x}, dtype, shape, {}, {}, {4 * eps, dtype == DType::float16 ? 1e-7 : 0});
+    compare(Op::logsumexp, {&x}, dtype, without_last(shape), {}, {}, {2 * eps, 2e-6});
+    if (round % 4 == 0) continue;
+    Array weight = random_array(dtype, {n}), bias = random_array(dtype, {n});
+    compare(Op::rms_norm, {&x, &weight}, dtype, shape, {}, {1e-5}, {2 * eps, 0});
+    if (round > 36) continue;
+    compare(Op::layer_norm, {&x, &weight, &bias}, dtype, shape, {}, {1e-5}, {2 * eps, 50 * eps});
+  }
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  for (const std::int64_t n : {10, 300, 40000}) {
+    Array x = cpu::testing::empty(DType::float32, {3, n});
+    for (std::int64_t j = 0; j < n; ++j) {
+      x.get<float>({0, j}) = -infinity;
+      x.get<float>({1, j}) = j % 2 ? -infinity : 3.0f;
+      x.get<float>({2, j}) = j == n / 2 ? infinity : 0.0f;
+    }
+    compare(Op::softmax, {&x}, DType::float32, {3, n}, {}, {}, {1e-5, 0});
+    compare(Op::logsumexp, {&x}, DType::float32, {3}, {}, {}, {1e-5, 0});
+  }
+}
+
+}  // namespace
+
+int main(int count, char** names) {
+  const struct {
+    const char* name;
+    void (*run)();
+  } tests[] = {
+      {"copy", test_copy},       {"arange", test_arange},
+      {"reductions", test_reductions}, {"sum_of_layouts", test_sum_of_layouts},
+      {"rows", test_rows},
+  };
+  for (const auto& test : tests) {
+    if (count > 1 && std::string(names[1]) != test.name) continue;
+    std::fprintf(stderr, "%s\n", test.name);
+    test.run();
+  }
+}
