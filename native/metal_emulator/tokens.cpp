@@ -2,6 +2,7 @@
 #include "tokens.h"
 
 #include <cctype>
+#include <cstdlib>
 
 namespace metal_emulator {
 namespace {
@@ -111,12 +112,21 @@ class Scanner {
     return source_[begin] == '0' && (source_[begin + 1] == 'x' || source_[begin + 1] == 'X');
   }
 
+  // After `#line 5` comes line 5.
+  void set_line(std::string_view directive) {
+    std::size_t at = 1;
+    while (at < directive.size() && std::isspace(static_cast<unsigned char>(directive[at]))) ++at;
+    if (directive.substr(at, 5) == "line ") line_ = std::atoi(directive.data() + at + 5) - 1;
+  }
+
   Token::Kind scan_directive() {
+    const std::size_t begin = at_;
     while (at_ < source_.size() && peek() != '\n') {
       if (peek() == '/' && (peek(1) == '/' || peek(1) == '*')) break;
       if (peek() == '\\' && peek(1) == '\n') advance();
       advance();
     }
+    set_line(source_.substr(begin, at_ - begin));
     return Token::Kind::directive;
   }
 

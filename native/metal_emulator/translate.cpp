@@ -270,22 +270,22 @@ class Translator {
     const Token& open = tokens_[function.parameters_begin];
     const bool has_parameters = function.parameters_begin + 1 < function.parameters_end;
     edit(open.end(), open.end(), has_parameters ? "char* metal_memory, " : "char* metal_memory");
-    if (function.kernel_attribute_begin != function.kernel_attribute_end) {
-      edit(tokens_[function.kernel_attribute_begin].begin,
-           tokens_[function.kernel_attribute_end - 1].end(), "kernel");
-    }
     const std::size_t first = tokens_[function.declaration_begin].begin;
     edit(first, first,
          "namespace metal_entry { struct tag_" + name +
              " {}; constexpr unsigned long size_of_threadgroup(tag_" + name + "); } ");
+    if (function.kernel_attribute_begin != function.kernel_attribute_end) {
+      edit(tokens_[function.kernel_attribute_begin].begin,
+           tokens_[function.kernel_attribute_end - 1].end(), "kernel");
+    }
     const Token& brace = tokens_[function.body_begin];
     edit(
         brace.end(), brace.end(),
         "\n#undef METAL_THREADGROUP_END\n#define METAL_THREADGROUP_END 0ul" + go_on_at(brace.line));
     const Token& last = tokens_[function.body_end];
     edit(last.begin, last.begin,
-         "(void)sizeof(metal_entry::threadgroup_bytes<metal_entry::tag_" + name +
-             ", METAL_THREADGROUP_END>); ");
+         "\n(void)sizeof(metal_entry::threadgroup_bytes<metal_entry::tag_" + name +
+             ", METAL_THREADGROUP_END>);" + go_on_at(last.line));
     edit(last.end(), last.end(), entry(function, name) + go_on_at(last.line));
   }
 
