@@ -17,8 +17,8 @@ constexpr std::int64_t many_keys = 4096;
 // Features of the values that one threadgroup has registers for.
 constexpr std::int64_t few_slice = 512, many_slice = 128;
 
-// The kernel's argument of this name; the alignment is that of its long4.
-struct alignas(32) Attention {
+// The kernel's argument of this name.
+struct Attention {
   std::int64_t q[4], k[4], v[4], mask[4];
   std::int64_t heads, group, queries, keys;
   float scale;

@@ -11,10 +11,10 @@ constant constexpr uint value_fours = (SLICE + 4 * LANES - 1) / (4 * LANES);
 constant constexpr uint keys_at_once = 32 / LANES;
 
 struct Attention {
-  long4 q;  // strides: batch, head, position, feature
-  long4 k;
-  long4 v;
-  long4 mask;  // batch, head, query, key
+  long q[4];  // strides: batch, head, position, feature
+  long k[4];
+  long v[4];
+  long mask[4];  // batch, head, query, key
   long heads;
   long group;  // heads that share keys and values
   long queries;
@@ -95,16 +95,16 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
 #endif
 
   const uint slot = lane / LANES, c = lane % LANES;
-  device const Q* query_row = q + b * p.q.x + h * p.q.y + i * p.q.z;
-  device const K* key_rows = k + b * p.k.x + hk * p.k.y;
+  device const Q* query_row = q + b * p.q[0] + h * p.q[1] + i * p.q[2];
+  device const K* key_rows = k + b * p.k[0] + hk * p.k[1];
   const uint slice = group.z * SLICE, width = min(uint(SLICE), uint(DV) - slice);
-  device const V* value_rows = v + b * p.v.x + hk * p.v.y + long(slice) * p.v.w;
+  device const V* value_rows = v + b * p.v[0] + hk * p.v[1] + long(slice) * p.v[3];
 #if defined(MASK)
-  device const MASK* mask_row = mask + b * p.mask.x + h * p.mask.y + i * p.mask.z;
+  device const MASK* mask_row = mask + b * p.mask[0] + h * p.mask[1] + i * p.mask[2];
 #endif
 
   float4 features[fours + (fours == 0)];
-  for (uint n = 0; n < fours; ++n) features[n] = four_of(query_row, 4 * (n * LANES + c), D, p.q.w);
+  for (uint n = 0; n < fours; ++n) features[n] = four_of(query_row, 4 * (n * LANES + c), D, p.q[3]);
   float4 sum[value_fours + (value_fours == 0)];
   for (uint n = 0; n < value_fours; ++n) sum[n] = 0;
   float largest = -INFINITY, total = 0;  // of this slot: the lanes that share its keys
@@ -116,7 +116,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
     const long row = long(seen ? j : first);  // a row that is there, for lanes without a key
     float4 products = 0;
     for (uint n = 0; n < fours; ++n) {
-      products = fma(features[n], four_of(key_rows + row * p.k.z, 4 * (n * LANES + c), D, p.k.w),
+      products = fma(features[n], four_of(key_rows + row * p.k[2], 4 * (n * LANES + c), D, p.k[3]),
                      products);
     }
     float score = (products.x + products.y) + (products.z + products.w);
@@ -126,9 +126,9 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
     score *= p.scale;
 #if defined(MASK)
 #if MASK_IS_BOOL
-    score = mask_row[row * p.mask.w] ? score : -INFINITY;
+    score = mask_row[row * p.mask[3]] ? score : -INFINITY;
 #else
-    score += float(mask_row[row * p.mask.w]);
+    score += float(mask_row[row * p.mask[3]]);
 #endif
 #endif
     if (!seen) continue;
@@ -138,7 +138,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
     largest = after;
     total = (total == 0.0f ? 0.0f : total * correction) + weight;
     for (uint n = 0; n < value_fours; ++n) {
-      const float4 value = four_of(value_rows + row * p.v.z, 4 * (n * LANES + c), width, p.v.w);
+      const float4 value = four_of(value_rows + row * p.v[2], 4 * (n * LANES + c), width, p.v[3]);
       sum[n] = fma(float4(weight), value, corrected(sum[n], correction));
     }
   }

@@ -14,10 +14,10 @@ constant constexpr uint columns = SLICE / 32;  // features of the result a lane
 constant constexpr uint threads = 32 * SIMDGROUPS;
 
 struct Attention {
-  long4 q;  // strides: batch, head, position, feature
-  long4 k;
-  long4 v;
-  long4 mask;  // batch, head, query, key
+  long q[4];  // strides: batch, head, position, feature
+  long k[4];
+  long v[4];
+  long mask[4];  // batch, head, query, key
   long heads;
   long group;  // heads that share keys and values
   long queries;
@@ -74,12 +74,12 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
     return;
   }
 #endif
-  device const Q* queries = q + b * p.q.x + h * p.q.y + first_query * p.q.z;
-  device const K* key_rows = k + b * p.k.x + hk * p.k.y;
+  device const Q* queries = q + b * p.q[0] + h * p.q[1] + first_query * p.q[2];
+  device const K* key_rows = k + b * p.k[0] + hk * p.k[1];
   const uint slice = group.z * SLICE;
-  device const V* value_rows = v + b * p.v.x + hk * p.v.y;
+  device const V* value_rows = v + b * p.v[0] + hk * p.v[1];
 #if defined(MASK)
-  device const MASK* mask_rows = mask + b * p.mask.x + h * p.mask.y;
+  device const MASK* mask_rows = mask + b * p.mask[0] + h * p.mask[1];
 #endif
 
   // Of this simdgroup's 8 queries; lanes hold the same.
@@ -98,7 +98,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
   const long reach = p.causal ? clamp(last_query + keys - p.queries + 1, long(0), keys) : keys;
 
   if (D <= chunk) {
-    load_tile(query_tile, chunk, queries, p.q.z, p.q.w, rows, tile_queries, 0, D, thread_index);
+    load_tile(query_tile, chunk, queries, p.q[2], p.q[3], rows, tile_queries, 0, D, thread_index);
   }
   for (long first = 0; first < reach; first += tile_keys) {
     const uint count = uint(min(long(tile_keys), reach - first));
@@ -107,10 +107,10 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
     for (uint from = 0; from < D; from += chunk) {
       threadgroup_barrier(mem_flags::mem_threadgroup);
       if (D > chunk) {
-        load_tile(query_tile, chunk, queries, p.q.z, p.q.w, rows, tile_queries, from, D,
+        load_tile(query_tile, chunk, queries, p.q[2], p.q[3], rows, tile_queries, from, D,
                   thread_index);
       }
-      load_tile(tile, pitch, key_rows + first * p.k.z, p.k.z, p.k.w, count, tile_keys, from, D,
+      load_tile(tile, pitch, key_rows + first * p.k[2], p.k[2], p.k[3], count, tile_keys, from, D,
                 thread_index);
       threadgroup_barrier(mem_flags::mem_threadgroup);
       for (uint f = 0; f < min(chunk, D - from); f += 4) {
@@ -129,7 +129,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
       float score = scores[r] * p.scale;
 #if defined(MASK)
       if (seen) {
-        const auto value = mask_rows[(first_query + own + r) * p.mask.z + j * p.mask.w];
+        const auto value = mask_rows[(first_query + own + r) * p.mask[2] + j * p.mask[3]];
 #if MASK_IS_BOOL
         score = value ? score : -INFINITY;
 #else
@@ -153,7 +153,7 @@ kernel void attend(device OUT* out [[buffer(0)]], device const Q* q [[buffer(1)]
 
     for (uint from = 0; from < SLICE; from += chunk) {
       threadgroup_barrier(mem_flags::mem_threadgroup);
-      load_tile(tile, pitch, value_rows + first * p.v.z, p.v.z, p.v.w, count, tile_keys,
+      load_tile(tile, pitch, value_rows + first * p.v[2], p.v[2], p.v[3], count, tile_keys,
                 slice + from, DV, thread_index);
       threadgroup_barrier(mem_flags::mem_threadgroup);
       for (uint n = 0; n < min(chunk, SLICE - from) / 32; ++n) {

@@ -19,9 +19,9 @@ struct Matrices {
         column_stride(columns == 1 ? 0 : layout.stride(layout.ndim() - 1)) {}
 };
 
-// The kernels' arguments of these names; the alignment is that of long4.
-struct alignas(32) Product {
-  std::int64_t a[4], b[4];
+// The kernels' arguments of these names.
+struct Product {
+  std::int64_t a[2], b[2];
   std::int64_t m, n, k;
 };
 struct Place {

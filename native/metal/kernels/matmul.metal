@@ -1,8 +1,8 @@
 // Products of batches of matrices. T: the type of the elements; ACC: of the sums.
 
 struct Product {
-  long4 a;  // strides: row, column, -, -
-  long4 b;
+  long a[2];  // strides: row, column
+  long b[2];
   long m;
   long n;
   long k;
@@ -32,8 +32,8 @@ kernel void multiply_tiles(device T* out [[buffer(0)]], device const T* a [[buff
   threadgroup float* b_tile = memory + a_size;  // depth x TILE
   const long row = long(group.y) * TILE, column = long(group.x) * TILE;
   const uint rows = uint(min(long(TILE), p.m - row)), columns = uint(min(long(TILE), p.n - column));
-  device const T* a_from = a + walk(group.z, batch_dims, 0) + row * p.a.x;
-  device const T* b_from = b + walk(group.z, batch_dims, 1) + column * p.b.y;
+  device const T* a_from = a + walk(group.z, batch_dims, 0) + row * p.a[0];
+  device const T* b_from = b + walk(group.z, batch_dims, 1) + column * p.b[1];
   const uint first_row = simdgroup / 2 * part, first_column = simdgroup % 2 * part;
 
   simdgroup_float8x8 sums[blocks][blocks];
@@ -52,7 +52,7 @@ kernel void multiply_tiles(device T* out [[buffer(0)]], device const T* a [[buff
       const uint i = e % TILE, l = e / TILE;
 #endif
       a_tile[i * a_pitch + l] =
-          i < rows && l < count ? float(a_from[long(i) * p.a.x + (first + l) * p.a.y]) : 0.0f;
+          i < rows && l < count ? float(a_from[long(i) * p.a[0] + (first + l) * p.a[1]]) : 0.0f;
     }
     for (uint e = thread_index; e < TILE * depth; e += threads) {
 #if B_ALONG_K
@@ -61,7 +61,7 @@ kernel void multiply_tiles(device T* out [[buffer(0)]], device const T* a [[buff
       const uint j = e % TILE, l = e / TILE;
 #endif
       b_tile[l * b_pitch + j] =
-          j < columns && l < count ? float(b_from[(first + l) * p.b.x + long(j) * p.b.y]) : 0.0f;
+          j < columns && l < count ? float(b_from[(first + l) * p.b[0] + long(j) * p.b[1]]) : 0.0f;
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint l = 0; l < depth; l += 8) {
@@ -124,9 +124,9 @@ kernel void multiply_vectors(device T* out [[buffer(0)]], device const T* x [[bu
     for (uint r = 0; r < ROWS; ++r) sums[v][r] = 0;
   }
   device const T* rows[ROWS];
-  for (uint r = 0; r < ROWS; ++r) rows[r] = w + min(first + r, p.n - 1) * p.b.y;
+  for (uint r = 0; r < ROWS; ++r) rows[r] = w + min(first + r, p.n - 1) * p.b[1];
   device const T* vectors[VECTORS];
-  for (uint v = 0; v < VECTORS; ++v) vectors[v] = x + min(vector + v, p.m - 1) * p.a.x;
+  for (uint v = 0; v < VECTORS; ++v) vectors[v] = x + min(vector + v, p.m - 1) * p.a[0];
 #if FOURS
   const long fours = p.k / 4;
   for (long l = lane; l < fours; l += 32) {
@@ -145,9 +145,9 @@ kernel void multiply_vectors(device T* out [[buffer(0)]], device const T* x [[bu
 #endif
   for (long l = done + lane; l < p.k; l += 32) {
     for (uint r = 0; r < ROWS; ++r) {
-      const float weight = float(rows[r][l * p.b.x]);
+      const float weight = float(rows[r][l * p.b[0]]);
       for (uint v = 0; v < VECTORS; ++v) {
-        sums[v][r] = fma(weight, float(vectors[v][l * p.a.y]), sums[v][r]);
+        sums[v][r] = fma(weight, float(vectors[v][l * p.a[1]]), sums[v][r]);
       }
     }
   }
@@ -174,17 +174,17 @@ kernel void multiply_vectors(device T* out [[buffer(0)]], device const T* x [[bu
   const long j = long(group.x) * 32 + lane;
   const long vector = long(group.y) * VECTORS;
   x += walk(group.z, batch_dims, 0);
-  w += walk(group.z, batch_dims, 1) + min(j, p.n - 1) * p.b.y;
+  w += walk(group.z, batch_dims, 1) + min(j, p.n - 1) * p.b[1];
   device const T* vectors[VECTORS];
-  for (uint v = 0; v < VECTORS; ++v) vectors[v] = x + min(vector + v, p.m - 1) * p.a.x;
+  for (uint v = 0; v < VECTORS; ++v) vectors[v] = x + min(vector + v, p.m - 1) * p.a[0];
   float sums[VECTORS];
   for (uint v = 0; v < VECTORS; ++v) sums[v] = 0;
   const long length = (p.k + SIMDGROUPS - 1) / SIMDGROUPS;
   const long begin = simdgroup * length, end = min(begin + length, p.k);
   for (long l = begin; l < end; ++l) {
-    const float weight = float(w[l * p.b.x]);
+    const float weight = float(w[l * p.b[0]]);
     for (uint v = 0; v < VECTORS; ++v) {
-      sums[v] = fma(weight, float(vectors[v][l * p.a.y]), sums[v]);
+      sums[v] = fma(weight, float(vectors[v][l * p.a[1]]), sums[v]);
     }
   }
   for (uint v = 0; v < VECTORS; ++v) partial[(simdgroup * VECTORS + v) * 32 + lane] = sums[v];
@@ -230,11 +230,11 @@ kernel void multiply_elements(device T* out [[buffer(0)]], device const T* a [[b
   const INDEX flat = INDEX(position), n = INDEX(p.n), m = INDEX(p.m);
   const INDEX line = flat / n;
   const INDEX matrix = line / m;
-  device const T* x = a + walk(matrix, batch_dims, 0) + long(line - matrix * m) * p.a.x;
-  device const T* y = b + walk(matrix, batch_dims, 1) + long(flat - line * n) * p.b.y;
+  device const T* x = a + walk(matrix, batch_dims, 0) + long(line - matrix * m) * p.a[0];
+  device const T* y = b + walk(matrix, batch_dims, 1) + long(flat - line * n) * p.b[1];
   ACC sum = ACC(0);
   for (long l = 0; l < p.k; ++l) {
-    sum = add_product(sum, ACC(x[l * p.a.y]), ACC(y[l * p.b.x]));
+    sum = add_product(sum, ACC(x[l * p.a[1]]), ACC(y[l * p.b[0]]));
   }
   out[position] = T(sum);
 }
