@@ -100,7 +100,7 @@ Crew& Crew::mine() {
 }
 
 Crew::Crew()
-    : memory_(static_cast<char*>(std::aligned_alloc(256, 2 * max_threadgroup_bytes))),
+    : memory_(static_cast<char*>(std::aligned_alloc(256, memory_bytes))),
       threads_(new Thread[max_threads_per_threadgroup]),
       simdgroups_(new Simdgroup[max_threads_per_threadgroup / simd_width]()) {
   if (memory_ == nullptr) throw std::bad_alloc();

@@ -20,7 +20,8 @@ class Crew {
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
-  // Memory for the threadgroup variables and arguments of a group.
+  // Memory for the threadgroup variables and arguments of a group, and gaps between them.
+  static constexpr std::size_t memory_bytes = 2 * max_threadgroup_bytes;
   char* memory() { return memory_; }
 
   // Runs every thread of the group, in fibers.

@@ -15,6 +15,10 @@
 
 #include "crew.h"
 
+#if METAL_EMULATOR_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace metal_emulator {
 namespace {
 
@@ -53,18 +57,43 @@ constexpr metal_abi::Runtime runtime_table = {
     [] { return crew().lane(); },
 };
 
+// Hands out a group's memory, filled so that reading what was never written shows: NaN in
+// one group, huge in the next. With AddressSanitizer there are gaps that may not be touched.
+class ThreadgroupMemory {
+ public:
+  ThreadgroupMemory(char* memory, std::uint64_t group)
+      : at_(memory), filling_(group % 2 == 0 ? 0xff : 0x7b) {
+#if METAL_EMULATOR_ASAN
+    __asan_poison_memory_region(memory, Crew::memory_bytes);
+#endif
+  }
+
+  void* take(std::size_t bytes) {
+    char* const begin = at_;
+#if METAL_EMULATOR_ASAN
+    __asan_unpoison_memory_region(begin, bytes);
+    at_ += 32;
+#endif
+    at_ += aligned(bytes);
+    if (bytes != 0) std::memset(begin, filling_, bytes);
+    return begin;
+  }
+
+ private:
+  char* at_;
+  int filling_;
+};
+
 void run_group(const Job& job, std::uint64_t index) {
   const Dispatch& dispatch = job.dispatch;
   Crew& mine = Crew::mine();
   std::array<void*, max_buffers> threadgroup{};
-  std::size_t used = aligned(job.kernel.threadgroup_bytes);
+  ThreadgroupMemory memory(mine.memory(), index);
+  memory.take(job.kernel.threadgroup_bytes);
   for (int i = 0; i < max_buffers; ++i) {
-    if (dispatch.threadgroup_bytes[i] == 0) continue;
-    threadgroup[i] = mine.memory() + used;
-    used += aligned(dispatch.threadgroup_bytes[i]);
+    const std::size_t bytes = dispatch.threadgroup_bytes[i];
+    if (bytes != 0) threadgroup[i] = memory.take(bytes);
   }
-  // What was never written is NaN in one group and huge in the next.
-  if (used != 0) std::memset(mine.memory(), index % 2 == 0 ? 0xff : 0x7b, used);
 
   const Size3& groups = dispatch.threadgroups;
   const Size3& threads = dispatch.threads_per_threadgroup;
