@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -41,7 +42,9 @@ metal_emulator_switch:
   popq %r12
   popq %rbx
   popq %rbp
-  ret
+  # A ret would never go where the processor expects it to.
+  popq %rcx
+  jmp *%rcx
 .size metal_emulator_switch, .-metal_emulator_switch
 
 .p2align 4
@@ -133,7 +136,11 @@ Fiber::Fiber(void (*body)(void*), void* argument) : body_(body), argument_(argum
     std::abort();
   }
   memory_ = static_cast<char*>(memory) + page;
-  auto* top = reinterpret_cast<void**>(memory_ + stack_bytes);
+  // Stacks that all begin at the same place of a page would compete for the same few
+  // lines of the cache.
+  static std::atomic<std::size_t> count{0};
+  const std::size_t offset = count++ * 1088 % (stack_bytes / 4);
+  auto* top = reinterpret_cast<void**>(memory_ + stack_bytes - offset);
 #if defined(__x86_64__)
   // As metal_emulator_switch pushes them: r15 r14 r13 r12 rbx rbp, and where to return to.
   // metal_emulator_begin starts with an aligned stack pointer and calls.
