@@ -6,6 +6,21 @@
 #include "misuse.h"
 #include "seams.h"
 
+// What the GNU runtime allocates for its tables it never frees.
+#if defined(__SANITIZE_ADDRESS__)
+#define METAL_EMULATOR_LEAK_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define METAL_EMULATOR_LEAK_SANITIZER
+#endif
+#endif
+#ifdef METAL_EMULATOR_LEAK_SANITIZER
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() { return "leak:libobjc.so\n"; }
+extern "C" const char* __lsan_default_options();
+extern "C" const char* __lsan_default_options() { return "print_suppressions=0"; }
+#endif
+
 namespace metal_emulator {
 namespace {
 
