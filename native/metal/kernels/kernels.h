@@ -18,6 +18,15 @@
   X(softmax)                     \
   X(rms_norm)                    \
   X(layer_norm)                  \
+  X(cumulative_sum)              \
+  X(cumulative_prod)             \
+  X(sort)                        \
+  X(argsort)                     \
+  X(searchsorted)                \
+  X(random_bits)                 \
+  X(random_uniform)              \
+  X(random_normal)               \
+  X(random_integers)             \
   X(take)                        \
   X(take_along_axis)             \
   X(gather)                      \

@@ -162,7 +162,8 @@ class Reducer {
   }
 
   void bind(const Operand& x, const Operand& out, const Walk& walk, const Parameters& p) noexcept {
-    encoder_.buffer(0, x);
+    // An empty array may have no memory; nothing is read of it.
+    encoder_.buffer(0, p.n > 0 ? x : out);
     encoder_.buffer(1, out);
     walk.bind(encoder_, 2);
     bind_value(encoder_, 3, p);

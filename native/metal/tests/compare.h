@@ -73,14 +73,17 @@ inline bool near_elements(const char* a, const char* b, DType dtype, Tolerance t
 inline std::string text_of(const char* p, DType dtype) {
   char text[80];
   if (dtype == DType::complex64) {
-    std::snprintf(text, sizeof text, "%.9g%+.9gj", static_cast<double>(*reinterpret_cast<const float*>(p)),
+    std::snprintf(text, sizeof text, "%.9g%+.9gj",
+                  static_cast<double>(*reinterpret_cast<const float*>(p)),
                   static_cast<double>(*reinterpret_cast<const float*>(p + 4)));
   } else {
     dispatch(dtype, [&]<class T>(std::type_identity<T>) {
       if constexpr (std::is_integral_v<T>) {
-        std::snprintf(text, sizeof text, "%lld", static_cast<long long>(*reinterpret_cast<const T*>(p)));
+        std::snprintf(text, sizeof text, "%lld",
+                      static_cast<long long>(*reinterpret_cast<const T*>(p)));
       } else if constexpr (!requires(T v) { v.real(); }) {
-        std::snprintf(text, sizeof text, "%.9g", static_cast<double>(*reinterpret_cast<const T*>(p)));
+        std::snprintf(text, sizeof text, "%.9g",
+                      static_cast<double>(*reinterpret_cast<const T*>(p)));
       }
     });
   }

@@ -16,7 +16,6 @@ constexpr DType dtypes[] = {DType::bool_,  DType::int8,    DType::int16,   DType
                             DType::int64,  DType::uint8,   DType::uint16,  DType::uint32,
                             DType::uint64, DType::float16, DType::float32, DType::complex64};
 
-
 // Any numbers, and in floats NaN, infinities and zeros of both signs.
 Array wild_array(DType dtype, const Shape& shape, bool dense = false) {
   Array a = random_array(dtype, shape, dense);
@@ -184,6 +183,114 @@ void test_rows() {
   }
 }
 
+void test_scans() {
+  for (int round = 0; round < 60; ++round) {
+    const DType dtype = dtypes[round % 12];
+    const Shape shape = reduced_shape();
+    DType out = dtype;
+    if (dtype == DType::bool_ || is_signed_integer(dtype)) out = DType::int64;
+    if (is_unsigned_integer(dtype)) out = DType::uint64;
+    // The order is the CPU's, so the bits are.
+    Array x = round % 2 ? wild_array(dtype, shape) : random_array(dtype, shape);
+    compare(Op::cumulative_sum, {&x}, out, shape);
+    compare(Op::cumulative_prod, {&x}, out, shape);
+  }
+  Array x = random_array(DType::int16, {3, 1300});
+  compare(Op::cumulative_sum, {&x}, DType::int8, {3, 1300});
+  compare(Op::cumulative_sum, {&x}, DType::float32, {3, 1300});
+  compare(Op::cumulative_prod, {&x}, DType::complex64, {3, 1300});
+  Array column = random_array(DType::float32, {40, 70}, true);
+  column.layout = Layout(Shape{70, 40}, Shape{1, 70}, 0);
+  compare(Op::cumulative_sum, {&column}, DType::float32, {70, 40});
+}
+
+void test_sorting() {
+  for (int round = 0; round < 66; ++round) {
+    const DType dtype = dtypes[round % 11];
+    Shape shape = reduced_shape();
+    if (round % 7 == 0) shape.back() = pick(1, 3000);
+    Array x = round % 2 ? wild_array(dtype, shape) : random_array(dtype, shape);
+    const std::int64_t descending = round / 2 % 2;
+    compare(Op::sort, {&x}, dtype, shape, {descending});
+    compare(Op::argsort, {&x}, DType::int64, shape, {descending});
+  }
+  // Zeros of either sign are equal, and stay in their order.
+  for (const DType dtype : {DType::float16, DType::float32}) {
+    for (const std::int64_t n : {20, 2500}) {
+      Array x = cpu::testing::empty(dtype, {n});
+      for (std::int64_t i = 0; i < n; ++i) {
+        const float v = pick(0, 2) == 0 ? 1.0f : pick(0, 1) ? -0.0f : 0.0f;
+        if (dtype == DType::float16) x.get<float16>({i}) = cpu::to_half(v);
+        if (dtype == DType::float32) x.get<float>({i}) = v;
+      }
+      Target expected(dtype, {n}), got(dtype, {n});
+      cpu::testing::run(cpu::find_kernel(Op::sort), {&x}, expected.array, {0});
+      Params params;
+      params.ints = {0};
+      const metal::Operand in = operand_of(x), out = operand_of(got.array);
+      DirectEncoder encoder;
+      metal::find_kernel(Op::sort)(metal::Launch{params, {&in, 1}, out, false, encoder});
+      CHECK(expected.array.storage == got.array.storage);
+    }
+  }
+}
+
+void test_searchsorted() {
+  for (int round = 0; round < 44; ++round) {
+    const DType dtype = dtypes[round % 11];
+    const std::int64_t n = pick(0, 200);
+    Array x = wild_array(dtype, {n}, true), sorted = cpu::testing::empty(dtype, {n});
+    cpu::testing::run(cpu::find_kernel(Op::sort), {&x}, sorted, {0});
+    const Shape shape = random_shape(static_cast<int>(pick(0, 3)), 8);
+    Array values = wild_array(dtype, shape);
+    for (const std::int64_t right : {0, 1}) {
+      compare(Op::searchsorted, {&sorted, &values}, DType::int64, shape, {right});
+    }
+  }
+}
+
+void test_random_numbers() {
+  for (const std::int64_t seed :
+       {std::int64_t{0}, std::int64_t{-1}, std::int64_t{0x123456789abcdef}}) {
+    for (const std::int64_t n : {0, 1, 2, 3, 5, 64, 1003}) {
+      const std::int64_t offset = seed * 77 + n;
+      for (const DType dtype : {DType::uint32, DType::uint64}) {
+        compare(Op::random_bits, {}, dtype, {n}, {seed, offset});
+      }
+      compare(Op::random_uniform, {}, DType::float32, {n}, {seed, offset}, {0, 1});
+      compare(Op::random_uniform, {}, DType::float32, {n}, {seed, offset}, {-3e38, 3e38});
+      compare(Op::random_uniform, {}, DType::float32, {n}, {seed, offset}, {1, 1 + 1e-6});
+      compare(Op::random_normal, {}, DType::float32, {n}, {seed, offset}, {0, 1}, {1e-6, 1e-8});
+      compare(Op::random_normal, {}, DType::float32, {n}, {seed, offset}, {5, 0.1}, {1e-6, 0});
+      for (const DType dtype : dtypes) {
+        if (!is_integer(dtype)) continue;
+        compare(Op::random_integers, {}, dtype, {n}, {seed, offset, -100, 28});
+        compare(Op::random_integers, {}, dtype, {n}, {seed, offset, 7, std::int64_t{1} << 32});
+        compare(Op::random_integers, {}, dtype, {n},
+                {seed, offset, std::numeric_limits<std::int64_t>::min(),
+                 std::numeric_limits<std::int64_t>::max()});
+      }
+    }
+  }
+}
+
+// What Metal has no type for is refused, not computed otherwise.
+void test_refusals() {
+  for (const DType dtype : {DType::float64, DType::complex128}) {
+    Array x = random_array(dtype, {4});
+    Target to(dtype, {4});
+    const metal::Operand in = operand_of(x), out = operand_of(to.array);
+    Params params;
+    params.ints = {0, 0};
+    params.floats = {0, 0};
+    for (const Op op : {Op::copy, Op::sum, Op::softmax, Op::sort, Op::cumulative_sum, Op::max}) {
+      DirectEncoder encoder;
+      metal::find_kernel(op)(metal::Launch{params, {&in, 1}, out, false, encoder});
+      CHECK(encoder.failure.code == Code::internal && encoder.dispatches == 0);
+    }
+  }
+}
+
 }  // namespace
 
 int main(int count, char** names) {
@@ -191,9 +298,16 @@ int main(int count, char** names) {
     const char* name;
     void (*run)();
   } tests[] = {
-      {"copy", test_copy},       {"arange", test_arange},
-      {"reductions", test_reductions}, {"sum_of_layouts", test_sum_of_layouts},
+      {"copy", test_copy},
+      {"arange", test_arange},
+      {"reductions", test_reductions},
+      {"sum_of_layouts", test_sum_of_layouts},
       {"rows", test_rows},
+      {"scans", test_scans},
+      {"sorting", test_sorting},
+      {"searchsorted", test_searchsorted},
+      {"random_numbers", test_random_numbers},
+      {"refusals", test_refusals},
   };
   for (const auto& test : tests) {
     if (count > 1 && std::string(names[1]) != test.name) continue;
