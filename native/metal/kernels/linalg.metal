@@ -11,7 +11,6 @@ struct Matrices {
 };
 
 #if IS_COMPLEX
-constant constexpr T one = T(1, 0);
 inline T product(T x, T y) { return T(x.x * y.x - x.y * y.y, x.x * y.y + x.y * y.x); }
 inline T conjugate(T x) { return T(x.x, -x.y); }
 inline T real_number(float x) { return T(x, 0); }
@@ -29,7 +28,6 @@ inline T quotient(T x, T y) {
   return T((x.x * ratio + x.y) / size, (x.y * ratio - x.x) / size);
 }
 #else
-constant constexpr T one = 1;
 inline T product(T x, T y) { return x * y; }
 inline T conjugate(T x) { return x; }
 inline T real_number(float x) { return x; }
@@ -67,8 +65,9 @@ inline bool any_of_team(bool value, thread const Team& team) {
 }
 
 // The row, from j on, that has the largest element in column j: the first of equals, and j itself
-// when that is not a number.
-inline uint pivot_row(device const T* a, uint n, uint j, thread const Team& team) {
+// when that is not a number. Whether it is zero.
+inline uint pivot_row(device const T* a, uint n, uint j, thread bool& zero,
+                      thread const Team& team) {
   float size = -1;
   uint row = n;
   for (uint i = j + 1 + team.thread_index; i < n; i += threads) {
@@ -99,7 +98,8 @@ inline uint pivot_row(device const T* a, uint n, uint j, thread const Team& team
       row = team.rows[s];
     }
   }
-  wait_for_memory();  // before they are written again
+  zero = is_zero(a[ulong(row) * n + j]);
+  wait_for_memory();  // before any of this is written again
   return row;
 }
 
@@ -109,8 +109,9 @@ inline uint eliminate(device T* a, uint n, device T* b, uint columns, thread uin
                       thread const Team& team) {
   swaps = 0;
   for (uint j = 0; j < n; ++j) {
-    const uint p = pivot_row(a, n, j, team);
-    if (is_zero(a[ulong(p) * n + j])) return j;
+    bool zero;
+    const uint p = pivot_row(a, n, j, zero, team);
+    if (zero) return j;
     if (p != j) {
       ++swaps;
       for (uint l = j + team.thread_index; l < n; l += threads) {
@@ -208,7 +209,7 @@ kernel void solve(device T* out [[buffer(0)]], device const T* a [[buffer(1)]],
   copy_matrix(lu, source, n, n, p.a, team);
 #if INVERSE
   for (uint i = simdgroup; i < n; i += SIMDGROUPS) {
-    for (uint j = lane; j < n; j += 32) x[ulong(i) * n + j] = i == j ? one : T(0);
+    for (uint j = lane; j < n; j += 32) x[ulong(i) * n + j] = i == j ? real_number(1) : T(0);
   }
 #else
   copy_matrix(x, b + walk(index, batch_dims, 1), n, columns, p.b, team);
@@ -274,7 +275,7 @@ kernel void det(device T* out [[buffer(0)]], device const T* a [[buffer(1)]],
   }
   if (thread_index != 0) return;
   // As fraction * 2^exponent, so that it overflows only when the result does.
-  T fraction = one;
+  T fraction = real_number(1);
   int exponent = 0;
   for (uint i = 0; i < n; ++i) {
     fraction = product(fraction, scaled(lu[ulong(i) * n + i], exponent));
@@ -330,7 +331,7 @@ kernel void cholesky(device T* out [[buffer(0)]], device const T* a [[buffer(1)]
   uint failed = n;
   for (uint j = 0; j < n; ++j) {
     const float square = real_part(factor[place_of(n, j, j)]);
-    if (!(square > 0)) {
+    if (square <= 0) {  // a NaN goes on, to where it belongs
       failed = j;
       break;
     }

@@ -103,8 +103,11 @@ inline std::vector<double> numbers(Array& array) {
 // Tolerance 0: the same bits. Otherwise the error may be so large in units of the expected value
 // and of the largest one in the result.
 inline void compare(Result& r, double tolerance, const char* what) {
-  CHECK(r.fault.code == Code::none);
-  CHECK(!r.failed());
+  if (r.fault.code != Code::none || r.failed()) {
+    std::fprintf(stderr, "%s: %s on the CPU, position %u on Metal\n", what, name(r.fault.code),
+                 r.position);
+    CHECK(false);
+  }
   if (tolerance == 0) {
     if (r.expected.storage != r.got.storage) std::fprintf(stderr, "%s: other bits\n", what);
     CHECK(r.expected.storage == r.got.storage);
