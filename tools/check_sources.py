@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOTS = ("native", "pkg")
-SUFFIXES = {".cpp", ".mm", ".py", ".pyi", ".pyx"}
+SUFFIXES = {".cpp", ".metal", ".mm", ".py", ".pyi", ".pyx"}
 
 
 def listed(file: Path, root: Path) -> bool:

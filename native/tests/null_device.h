@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -17,6 +18,7 @@
 
 #include "check.h"
 #include "nitinol/device.h"
+#include "nitinol/recycler.h"
 #include "nitinol/resolver.h"
 #include "nitinol/runner.h"
 #include "nitinol/schedule.h"
@@ -33,6 +35,7 @@ struct Behaviour {
   int twice = 0;                 // a completion is repeated
   std::size_t inline_units = 0;  // submissions of at most so many units run inline,
   std::size_t caller_units = 0;  // and of at most so many on the thread that waits
+  bool later = false;            // what became of a unit is found out at the submission's end
 };
 
 // Which report an array must raise: (submission, unit).
@@ -142,6 +145,22 @@ class NullDevice final : public Device {
     ++inline_runs;
   }
 
+  bool runs_later() const noexcept override { return behaviour_.later; }
+  void conclude(Submission& submission) noexcept override {
+    const std::unique_ptr<Flight> flight(static_cast<Flight*>(submission.flight));
+    if (!flight) return;
+    submission.flight = nullptr;
+    for (const auto& [unit, fault] : flight->launched) {
+      if (submission.outcome.fault.code != Code::none) {
+        Runner::lose(*unit);
+      } else if (Runner::still_valid(*unit)) {
+        Runner::conclude(*unit, fault, Phase::completion, true);
+        if (unit->status == UnitStatus::failed) note(submission, *unit, *unit);
+        units_run += unit->status == UnitStatus::succeeded;
+      }
+    }
+  }
+
   bool runs_on_caller(const Submission& submission) const noexcept override {
     return submission.units.size() <= behaviour_.caller_units;
   }
@@ -171,6 +190,7 @@ class NullDevice final : public Device {
   }
   void execute(Submission& submission, bool skip = true) noexcept {
     if (skip) Runner::skip_unwanted(submission);
+    if (skip && behaviour_.later) return execute_later(submission);
     for (Unit& unit : submission.units) {
       Fault after;
       if (Runner::prepare(*this, unit, after)) launch(unit, after);
@@ -246,25 +266,48 @@ class NullDevice final : public Device {
   }
   void note_whole(const Submission& submission) {
     const Unit* first = nullptr;
+    const UnitStatus ran = submission.flight ? UnitStatus::waiting : UnitStatus::succeeded;
     for (const Unit& unit : submission.units) {
-      if (unit.status != UnitStatus::succeeded) continue;
+      if (unit.status != ran) continue;
       if (!first) first = &unit;
       note(submission, *first, unit);
     }
     suppressed += first == nullptr;  // there was nothing left for it to spoil
   }
 
-  void launch(Unit& unit, const Fault& after) {
-    for (Node* input : unit.inputs) CHECK(input->buffer() != nullptr);
-    for (Node* output : unit.outputs) CHECK(output->buffer() != nullptr);
-    if (unit.program) {
-      run_program(unit);
-    } else if (unit.op == Op::slice_update) {
-      update(unit);
-    } else {
-      run_kernel(unit);
+  // Everything runs, on what failed units left as well, in memory that goes round.
+  struct Flight {
+    Recycler recycler;
+    std::vector<std::pair<Unit*, Fault>> launched;
+  };
+
+  void execute_later(Submission& submission) noexcept {
+    auto* flight = new Flight;
+    flight->recycler.reserve(submission);
+    submission.flight = flight;
+    for (Unit& unit : submission.units) {
+      Fault after;
+      if (!Runner::prepare(*this, unit, after, &flight->recycler)) continue;
+      compute(unit);
+      const Fault fault = after.code == Code::none ? decide(unit) : after;
+      // Some that fail are known to fail before they run, and some must keep their inputs.
+      const bool known = fault.code != Code::none && chance(300);
+      if (chance(200)) {
+        for (Node* input : unit.inputs) flight->recycler.hold(input->storage());
+      }
+      flight->launched.emplace_back(&unit, fault);
+      Runner::launched(unit, known, flight->recycler);
     }
-    Fault fault = after;
+  }
+
+  void launch(Unit& unit, const Fault& after) {
+    compute(unit);
+    const Fault own = decide(unit);
+    Runner::conclude(unit, own.code == Code::none ? after : own, Phase::completion, true);
+  }
+
+  Fault decide(const Unit& unit) {
+    Fault fault;
     {
       std::lock_guard lock(mutex_);
       for (Node* output : unit.outputs) {
@@ -275,7 +318,19 @@ class NullDevice final : public Device {
     if (fault.code == Code::none && chance(behaviour_.unit_faults)) {
       fault.code = Code::page_fault;
     }
-    Runner::conclude(unit, fault, Phase::completion, true);
+    return fault;
+  }
+
+  void compute(Unit& unit) {
+    for (Node* input : unit.inputs) CHECK(input->buffer() != nullptr);
+    for (Node* output : unit.outputs) CHECK(output->buffer() != nullptr);
+    if (unit.program) {
+      run_program(unit);
+    } else if (unit.op == Op::slice_update) {
+      update(unit);
+    } else {
+      run_kernel(unit);
+    }
   }
 
   static void run_program(const Unit& unit) {

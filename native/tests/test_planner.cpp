@@ -94,6 +94,7 @@ void test_random_graphs(unsigned seed, int rounds) {
     behaviour.whole_faults = i % 4 == 3 ? 60 : 0;
     behaviour.inline_units = i % 5 == 0 ? 8 : 0;
     behaviour.caller_units = i % 7 == 0 ? 20 : 0;
+    behaviour.later = i % 3 == 2;
     test_random(behaviour.seed, behaviour);
   }
 }

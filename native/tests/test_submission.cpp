@@ -39,6 +39,7 @@ void test_threads(unsigned seed) {
   behaviour.twice = 200;
   behaviour.inline_units = seed % 2 ? 3 : 0;
   behaviour.caller_units = seed % 4 < 2 ? 8 : 0;
+  behaviour.later = seed % 5 < 2;
   const std::int64_t alive = Node::alive();
   NullDevice& device = NullDevice::make(behaviour);
   std::vector<Stream*> streams{device.default_stream(), device.make_stream(), device.make_stream()};

@@ -46,6 +46,8 @@ class Device {
   // After the completion, before anything is published: what became of each unit, where
   // that is not known by then. By the thread that resolves, without a lock.
   virtual void conclude(Submission&) noexcept {}
+  // Can it work on memory that is not of its own allocator (a NumPy array's)?
+  virtual bool borrows() const noexcept { return true; }
   // Are transients in use until their submission has ended (see Recycler)?
   virtual bool runs_later() const noexcept { return false; }
   // Submissions of one stream that may be committed at the same time.
