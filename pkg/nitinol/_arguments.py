@@ -1,17 +1,20 @@
 """Turns the arguments of public functions into arrays, axes and shapes, or raises at once."""
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
+from typing import cast as cast_type
 
 from numpy.exceptions import AxisError
 
 from nitinol import dtypes
 from nitinol._array import Array, apply, is_contiguous, layout, view
-from nitinol._device import Device, default_device
+from nitinol._device import Device, default_device, default_stream
 from nitinol._interop import asarray, from_scalar
 
+_Make = TypeVar("_Make", bound=Callable[..., Array])
 _DEFAULTS = {kind: dtypes.as_dtype(kind) for kind in (bool, int, float, complex)}
 
 
@@ -24,13 +27,17 @@ def array_of(x: Any, dtype: Any = None) -> Array:
     return asarray(x, dtype)
 
 
-def check_device(device: Any) -> None:
-    """Raise unless `device` is None or where new arrays go anyway."""
-    if device is not None and Device(device) != default_device():
-        raise ValueError(
-            f"{Device(device)!r} was asked for; new arrays are made on {default_device()!r}, the "
-            f"device of the current stream."
-        )
+def placed(make: _Make) -> _Make:
+    """Make a creation function honour its `device`: what it makes goes there."""
+
+    @functools.wraps(make)
+    def on_device(*args: Any, device: Any = None, **kwargs: Any) -> Any:
+        if device is None or Device(device) == default_device():
+            return make(*args, **kwargs)
+        with default_stream(device):
+            return make(*args, **kwargs)
+
+    return cast_type(_Make, on_device)
 
 
 def axis_of(axis: Any, ndim: int) -> int:

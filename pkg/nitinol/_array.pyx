@@ -6,7 +6,15 @@ from libc.stdint cimport int8_t, int64_t
 from libc.stdlib cimport free, malloc
 
 from nitinol cimport _native as native
-from nitinol._device cimport check_forked, current_stream, evaluate, reclaim, wrap_device
+from nitinol._device cimport (
+    Device,
+    check_forked,
+    evaluate,
+    reclaim,
+    stream_of,
+    stream_on,
+    wrap_device,
+)
 from nitinol._errors cimport raise_poison
 from nitinol._native cimport DType, Node, Op
 
@@ -93,9 +101,9 @@ cdef Array same(Array x):
     return wrap(x.node)
 
 
-cdef Array constant(object value, DType dtype):
+cdef Array constant(object value, DType dtype, native.Stream* stream):
     """Return a 0-d array of a Python scalar."""
-    cdef Node* node = native.make_leaf(dtype, NULL, 0, current_stream())
+    cdef Node* node = native.make_leaf(dtype, NULL, 0, stream)
     if node == NULL:
         check_forked()
         raise MemoryError("The memory limit leaves no room for a number.")
@@ -163,7 +171,8 @@ cdef Array build(Op op, DType dtype, Node** operands, size_t count):
     cdef DType out = result_dtype(op, &dtype)
     if not known[<int> op][<int> dtype]:
         return build_first(op, dtype, operands, count)
-    cdef Node* node = native.make_elementwise(op, dtype, out, operands, count, current_stream())
+    cdef Node* node = native.make_elementwise(op, dtype, out, operands, count,
+                                              stream_of(operands, count))
     if node == NULL:
         refuse_shapes(op, operands, count)
     return wrap(node)
@@ -203,11 +212,11 @@ cdef Array binary(Op op, object a, object b):
     elif isinstance(a, Array) and is_scalar(b):
         x = <Array> a
         dtype = dtype_number(dtypes.with_scalar(dtype_object(x.node.dtype()), b))
-        y = constant(b, dtype)
+        y = constant(b, dtype, stream_of(&x.node, 1))
     elif isinstance(b, Array) and is_scalar(a):
         y = <Array> b
         dtype = dtype_number(dtypes.with_scalar(dtype_object(y.node.dtype()), a))
-        x = constant(a, dtype)
+        x = constant(a, dtype, stream_of(&y.node, 1))
     else:
         x = as_operand(a)
         y = as_operand(b)
@@ -287,7 +296,7 @@ def elementwise(str op, *operands):
                 raise TypeError(f"{op} takes a condition of dtype bool, not "
                                 f"{dtype_object(x.node.dtype()).name}.")
         elif is_scalar(operands[i]):
-            x = constant(operands[i], dtype_number(dtype))
+            x = constant(operands[i], dtype_number(dtype), stream_of(NULL, 0))
         else:
             x = chapter("_interop").asarray(operands[i])
         arrays.append(x)
@@ -314,10 +323,11 @@ def cast(Array x, dtype):
     if target == x.node.dtype():
         return x
     return wrap(native.make_elementwise(Op.cast, x.node.dtype(), target, &operand, 1,
-                                        current_stream()))
+                                        stream_of(&operand, 1)))
 
 
-def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=None):
+def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=None,
+          device=None):
     """Return a node of `op`, a row of ops.def, which says what the parameters mean.
 
     Parameters
@@ -331,6 +341,8 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
     ints, floats : sequences of int and float
     text : str, optional
     callback : callable, optional
+    device : Device, optional
+        Where it runs: the current stream's if not given, or else that of the inputs.
 
     Returns
     -------
@@ -338,6 +350,8 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
 
     Raises
     ------
+    TypeError
+        If the device lacks the operation or a dtype.
     ValueError
         If the output has more than 64 dimensions or 2**63 - 1 bytes.
     """
@@ -356,6 +370,7 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
     cdef const char* path = NULL
     cdef bytes encoded
     cdef Node* node
+    cdef native.Stream* stream
     cdef void* function = NULL
     if ndim > MAX_NDIM:
         raise ValueError(f"An array has at most {MAX_NDIM} dimensions, not {ndim}.")
@@ -381,8 +396,12 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
             int_values[i] = ints[i]
         if callback is not None:
             function = keep_alive(callback)
-        node = native.make_node(code, dtype_number(dtype), dims, ndim, current_stream(), nodes,
-                                count, int_values, int_count, float_values, float_count, path,
+        if device is None:
+            stream = stream_of(nodes, count)
+        else:
+            stream = stream_on((<Device?> device).device)
+        node = native.make_node(code, dtype_number(dtype), dims, ndim, stream, nodes, count,
+                                int_values, int_count, float_values, float_count, path,
                                 function)
     finally:
         if nodes != few:
@@ -748,11 +767,16 @@ cdef class Array:
         return chapter("_interop").namespace(api_version)
 
     def to_device(self, device, *, stream=None):
-        """Return the array on another device.
+        """Return the array on another device; the array itself where it is there already.
 
         Parameters
         ----------
         device : Device or str
+
+        Raises
+        ------
+        TypeError
+            If that device lacks the dtype.
         """
         return chapter("_interop").to_device(self, device)
 

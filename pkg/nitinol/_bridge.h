@@ -4,13 +4,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 #include "cpu/blas.h"
 #include "cpu/device.h"
 #include "cpu/pool.h"
 #include "cpu/program.h"
+#include "metal/start.h"
 #include "nitinol/device.h"
 #include "nitinol/graph.h"
 #include "nitinol/host.h"
@@ -19,8 +22,29 @@
 
 namespace nitinol::bridge {
 
+// What a device lacks; Cython makes a TypeError of it.
+class Lack : public std::bad_cast {
+ public:
+  Lack(const Device& device, const char* what, const char* besides = "")
+      : text_(std::string(device.name()) + " has no " + what + ": " + besides +
+              "move the arrays with to_device('cpu') and compute there.") {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
+inline void check(const Device& device, DType dtype) {
+  if (device.lacks(dtype)) throw Lack(device, name(dtype), "choose another dtype, or ");
+}
+
+// The first device is the default one.
 inline void start() {
-  if (Device::all().empty()) Device::add(&cpu::CpuDevice::shared());
+  if (!Device::all().empty()) return;
+  Device::add(&cpu::CpuDevice::shared());
+#if NITINOL_METAL
+  if (Device* metal = metal::system_device()) Device::add(metal);
+#endif
 }
 
 inline std::size_t device_count() { return Device::all().size(); }
@@ -32,6 +56,8 @@ inline Layout make_layout(const std::int64_t* shape, int ndim, DType dtype) {
 
 inline Node* make_elementwise(Op op, DType in, DType out, Node* const* inputs, std::size_t count,
                               Stream* stream) {
+  check(*stream->device, in);
+  check(*stream->device, out);
   return nitinol::make_elementwise(op, in, out, {inputs, count}, stream).detach();
 }
 
@@ -41,6 +67,9 @@ inline Node* make_node(Op op, DType dtype, const std::int64_t* shape, int ndim, 
                        const char* text, void* callback) {
   // First, so that the reference is given back whatever is thrown below.
   Ref<Keep> keep = callback ? Ref<Keep>::adopt(new Keep(callback)) : nullptr;
+  if (stream->device->lacks(op)) throw Lack(*stream->device, info(op).name);
+  check(*stream->device, dtype);
+  for (std::size_t i = 0; i < count; ++i) check(*stream->device, inputs[i]->dtype());
   Ref<Params> params;
   if (int_count || float_count || text) {
     params = Ref<Params>::adopt(new Params);
@@ -63,6 +92,7 @@ inline Node* make_view(Node* of, const std::int64_t* shape, const std::int64_t* 
 // A leaf with fresh memory, to be filled by the caller before anybody sees it; null
 // when the memory cannot be had.
 inline Node* make_leaf(DType dtype, const std::int64_t* shape, int ndim, Stream* stream) {
+  check(*stream->device, dtype);
   Layout layout = make_layout(shape, ndim, dtype);
   const std::size_t bytes = static_cast<std::size_t>(layout.size()) * itemsize(dtype);
   Ref<Buffer> buffer = Buffer::allocate(stream->device->memory, bytes);
@@ -74,6 +104,12 @@ inline Node* make_leaf(DType dtype, const std::int64_t* shape, int ndim, Stream*
 inline Node* make_borrowed(DType dtype, const std::int64_t* shape, const std::int64_t* strides,
                            int ndim, void* data, Stream* stream, void* owner) {
   auto keep = Ref<Keep>::adopt(new Keep(owner));
+  check(*stream->device, dtype);
+  if (!stream->device->borrows()) {
+    throw std::invalid_argument(std::string(stream->device->name()) +
+                                " can't use memory that is not its own without a copy, and "
+                                "copy=False was asked for.");
+  }
   const auto n = static_cast<std::size_t>(ndim);
   Layout layout({shape, n}, {strides, n}, 0);
   Ref<Buffer> buffer = Buffer::borrow(data, 0, std::move(keep));

@@ -9,6 +9,8 @@ cdef class Stream:
     cdef bint owned
 
 cdef native.Stream* current_stream() except NULL
+cdef native.Stream* stream_of(native.Node** nodes, size_t count) except NULL
+cdef native.Stream* stream_on(native.Device* device) except NULL
 cdef Device wrap_device(native.Device* device)
 cdef int check_forked() except -1
 cdef int check_open() except -1

@@ -15,7 +15,7 @@ from libcpp.vector cimport vector
 from nitinol cimport _native as native
 from nitinol._errors cimport group, to_exception, to_report
 
-from nitinol import _openblas
+from nitinol import _openblas, dtypes
 from nitinol.errors import WaitTimeoutError
 
 # A wait wakes up this often to look for signals that arrived on another thread.
@@ -30,6 +30,7 @@ cdef dict _devices = {}
 native.start()
 
 cdef native.Stream* _default_stream = native.device_at(0).default_stream()
+cdef bint _several_devices = native.device_count() > 1
 
 cdef int load_blas() except -1:
     path = _openblas.library_path()
@@ -104,6 +105,24 @@ cdef class Device:
     def index(self):
         """The number among the devices of this kind."""
         return self.device.index()
+
+    @property
+    def hardware(self):
+        """What the hardware is called, such as ``"Apple M2"``; the kind where nobody says."""
+        return self.device.hardware().decode(errors="replace")
+
+    def supports(self, dtype):
+        """Return whether arrays of a dtype can be held and computed with here.
+
+        Parameters
+        ----------
+        dtype : dtype
+
+        Returns
+        -------
+        bool
+        """
+        return not self.device.lacks(<native.DType> <int> dtypes.as_dtype(dtype).number)
 
     @property
     def state(self):
@@ -248,12 +267,15 @@ cdef class Stream:
         The default device if not given.
     """
 
-    def __cinit__(self, device=None):
+    def __cinit__(self, device=None, *, bint _default=False):
         check_forked()
         chosen = default_device() if device is None else Device(device)
         self.device = wrap_device((<Device> chosen).device)
-        self.stream = self.device.device.make_stream()
-        self.owned = True
+        if _default:
+            self.stream = self.device.device.default_stream()
+        else:
+            self.stream = self.device.device.make_stream()
+        self.owned = not _default
 
     def __dealloc__(self):
         if self.owned and not native.forked():
@@ -288,6 +310,31 @@ cdef native.Stream* current_stream() except NULL:
         if entered is not None:
             return (<Stream> (<tuple> entered)[0]).stream
     return _default_stream
+
+
+cdef native.Stream* stream_of(native.Node** nodes, size_t count) except NULL:
+    """Where an operation on these runs: the stream that was entered, or else their device."""
+    cdef size_t i
+    if _any_entered:
+        entered = _current.get()
+        if entered is not None:
+            return (<Stream> (<tuple> entered)[0]).stream
+    if _several_devices:
+        for i in range(count):
+            if nodes[i].stream().device != _default_stream.device:
+                return nodes[i].stream().device.default_stream()
+    return _default_stream
+
+
+cdef native.Stream* stream_on(native.Device* device) except NULL:
+    """The stream that was entered where that is of the device, or else the device's default one."""
+    cdef native.Stream* current = current_stream()
+    return current if current.device == device else device.default_stream()
+
+
+def default_stream(device):
+    """Return the default stream of a device, to enter it."""
+    return Stream(device, _default=True)
 
 
 cdef int refuse(int reason) except -1:

@@ -12,6 +12,13 @@ from nitinol import dtypes, errors
 cdef list _dtype_names = [d.name for d in dtypes.ALL]
 
 
+cdef list _domains = ["nitinol", "MTLCommandBufferErrorDomain", "unknown"]
+
+
+cdef object text_of(const char* text):
+    return (<bytes> text).decode("utf-8", "surrogateescape") or None
+
+
 cdef object to_report(Report* report):
     """Return the ErrorReport of a core report: always the same one, which goes with it."""
     cdef void* kept = native.translation_of(report)
@@ -31,7 +38,7 @@ cdef object to_report(Report* report):
             _dtype_names[<int> report.arrays[i].dtype],
         ))
     code = native.code_name(report.fault.code).decode()
-    path = (<bytes> (<char*> report.text)).decode("utf-8", "surrogateescape") or None
+    path = text_of(report.text)
     fields = dict(
         code=code,
         device=device.name().decode(),
@@ -47,12 +54,19 @@ cdef object to_report(Report* report):
         injected=report.fault.injected,
         native_code=report.fault.native,
         raw_code=report.fault.raw,
-        domain="errno" if code == "io" and not report.fault.injected else "nitinol",
+        domain=("errno" if code == "io" and not report.fault.injected
+                else _domains[<int> report.fault.domain]),
         secondary=(None if report.secondary == native.Code.none
                    else native.code_name(report.secondary).decode()),
         scope=None,
         args=tuple([report.fault.args[i] for i in range(4)]),
         path=path,
+        detail=text_of(report.detail),
+        encoders=tuple([
+            errors.ReportedEncoder(
+                text_of(report.encoders[i].label) or "",
+                native.encoder_state_name(report.encoders[i].state).decode())
+            for i in range(<int> report.encoder_count)]),
     )
     made = errors.ErrorReport(message=errors.sentence(fields), **fields)
     kept = native.keep_translation(report, <void*> made)

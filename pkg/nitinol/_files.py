@@ -9,6 +9,7 @@ from typing import Any
 
 from nitinol import dtypes
 from nitinol._array import Array, apply
+from nitinol._runtime import on_host
 
 LARGEST = 2**63 - 1
 MOST_DIMENSIONS = 64
@@ -154,7 +155,7 @@ class HeaderReader:
             self.size,
             self.mtime,
         )
-        return apply("read_file", (), shape, dtype, ints, (), self.path)
+        return on_host("read_file", (), shape, dtype, ints, self.path)
 
     def check_shape(self, what: str, shape: tuple[Any, ...]) -> None:
         """Raise unless `shape` is one that an array can have."""

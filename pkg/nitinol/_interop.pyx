@@ -14,14 +14,14 @@ from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
 from nitinol._array cimport Array, dtype_number, dtype_object, ready, same, wrap
-from nitinol._device cimport Device, check_forked, current_stream
+from nitinol._device cimport Device, check_forked, current_stream, stream_on, wrap_device
 
 from threading import get_ident
 
 import numpy
 
 from nitinol import dtypes
-from nitinol._array import cast
+from nitinol._array import apply, cast
 from nitinol.errors import DeviceError
 
 cdef int BUFFER_WRITE = 0x200  # PyBUF_WRITE, which Cython does not declare
@@ -195,14 +195,13 @@ def dlpack(Array x, stream, max_version, dl_device, copy):
     return value.__dlpack__(max_version=max_version, dl_device=dl_device)
 
 
-cdef Array copy_in(object value, native.DType dtype):
+cdef Array copy_in(object value, native.DType dtype, native.Stream* stream):
     """Return a leaf with a copy of a NumPy array; the dtype may differ."""
     cdef int64_t shape[64]
     cdef int i
     cdef int ndim = value.ndim
     for i in range(ndim):
         shape[i] = value.shape[i]
-    cdef native.Stream* stream = current_stream()
     cdef native.Node* node = native.make_leaf(dtype, shape, ndim, stream)
     if node == NULL:
         check_forked()
@@ -219,7 +218,7 @@ cdef Array copy_in(object value, native.DType dtype):
     return x
 
 
-cdef Array borrow(object value, native.DType dtype):
+cdef Array borrow(object value, native.DType dtype, native.Stream* stream):
     """Return a leaf over the memory of a NumPy array, which it keeps alive."""
     cdef int64_t shape[64]
     cdef int64_t strides[64]
@@ -235,7 +234,7 @@ cdef Array borrow(object value, native.DType dtype):
     cdef size_t address = value.ctypes.data
     Py_INCREF(value)
     return wrap(native.make_borrowed(dtype, shape, strides, value.ndim, <void*> address,
-                                     current_stream(), <void*> value))
+                                     stream, <void*> value))
 
 
 cdef object numpy_dtype(object value):
@@ -287,11 +286,18 @@ def asarray(obj, dtype=None, *, device=None, copy=None):
     MemoryError
         If the device's memory limit doesn't allow it.
     """
+    cdef native.Stream* stream = current_stream()
     if device is not None:
-        Device(device)
+        stream = stream_on((<Device> Device(device)).device)
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype)
     if isinstance(obj, Array):
+        if device is not None and obj.device != Device(device):
+            if copy is False:
+                raise ValueError(f"An array on {obj.device.name} gets to {Device(device).name} "
+                                 "only by a copy, and copy=False was asked for.")
+            moved = to_device(obj, device)
+            return moved if dtype is None else cast(moved, dtype)
         wanted = dtype is not None and dtype is not obj.dtype
         if wanted and copy is False:
             raise ValueError(f"A {obj.dtype.name} array becomes {dtype.name} only by a copy, and "
@@ -328,13 +334,13 @@ def asarray(obj, dtype=None, *, device=None, copy=None):
         if dtype is not found or not value.dtype.isnative:
             raise ValueError(f"An array of NumPy's dtype {value.dtype} becomes {dtype.name} only "
                              "by a copy, and copy=False was asked for.")
-        return borrow(value, dtype_number(dtype))
-    return copy_in(value, dtype_number(dtype))
+        return borrow(value, dtype_number(dtype), stream)
+    return copy_in(value, dtype_number(dtype), stream)
 
 
 def from_scalar(value, dtype):
     """Return a 0-d array of a Python scalar."""
-    return copy_in(numpy.asarray(value, dtype=dtype.numpy), dtype_number(dtype))
+    return copy_in(numpy.asarray(value, dtype=dtype.numpy), dtype_number(dtype), current_stream())
 
 
 def as_operand(obj):
@@ -387,7 +393,7 @@ def namespace(api_version):
 
 def to_device(Array x, device):
     """Return `x` on `device`."""
-    wanted = Device(device)
+    wanted = wrap_device((<Device> Device(device)).device)
     if wanted == x.device:
         return x
-    raise ValueError(f"An array on {x.device.name} can't be moved to {wanted.name}.")
+    return apply("copy", (x,), x.shape, x.dtype, device=wanted)

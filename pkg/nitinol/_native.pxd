@@ -48,6 +48,10 @@ cdef extern from "nitinol/fault.h" namespace "nitinol" nogil:
         internal
         host_callback
         count_
+    cdef enum class Domain(uint8_t):
+        none
+        command_buffer
+        unknown
     const char* code_name "nitinol::name"(Code) noexcept
     Code code_from_name(const char*) noexcept
     cdef cppclass Fault:
@@ -56,6 +60,7 @@ cdef extern from "nitinol/fault.h" namespace "nitinol" nogil:
         int32_t native
         int64_t raw
         int64_t args[4]
+        Domain domain
 
 
 cdef extern from "nitinol/policy.h" namespace "nitinol" nogil:
@@ -103,6 +108,12 @@ cdef extern from "nitinol/error.h" namespace "nitinol" nogil:
         commit
         completion
     const char* phase_name "nitinol::name"(Phase) noexcept
+    cdef enum class EncoderState(uint8_t):
+        unknown
+    const char* encoder_state_name "nitinol::name"(EncoderState) noexcept
+    cdef cppclass ReportedEncoder:
+        char label[64]
+        EncoderState state
     cdef enum class Observer(uint8_t):
         nobody
         raised
@@ -127,6 +138,9 @@ cdef extern from "nitinol/error.h" namespace "nitinol" nogil:
         const Device* device
         ReportedArray arrays[4]
         char text[240]
+        char detail[240]
+        uint8_t encoder_count
+        ReportedEncoder encoders[4]
         Observer observer() noexcept
         void release() noexcept
     cdef cppclass ErrorCounts:
@@ -201,6 +215,8 @@ cdef extern from "nitinol/device.h" namespace "nitinol" nogil:
         const char* name() noexcept
         const char* kind() noexcept
         int index() noexcept
+        const char* hardware() noexcept
+        cbool lacks(DType) noexcept
         Stream* default_stream() noexcept
         Stream* make_stream() except +
         void recycle_stream(Stream*) noexcept

@@ -12,7 +12,14 @@ from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
 from nitinol._array cimport Array, dtype_object
-from nitinol._device cimport Device, check_open, reclaim, set_host_call
+from nitinol._device cimport (
+    Device,
+    check_open,
+    reclaim,
+    set_host_call,
+    stream_of,
+    wrap_device,
+)
 
 import numpy
 
@@ -20,6 +27,7 @@ from nitinol import dtypes
 from nitinol._array import apply
 from nitinol._device import devices, take_unobserved
 
+cdef Device _cpu = devices()[0]
 cdef object _lock = threading.Lock()
 cdef object _thread = None
 # What is done at exit may take this long altogether.
@@ -122,7 +130,8 @@ def host_call(fn, shape, dtype, *arrays):
     Returns
     -------
     Array
-        Reading it raises `HostCallbackError`, with the function's exception as its ``__cause__``,
+        The function runs on the host; the result goes to the device of the current stream or of
+        the arrays. Reading it raises `HostCallbackError`, with the function's exception as its ``__cause__``,
         when that raised.
 
     Raises
@@ -141,7 +150,31 @@ def host_call(fn, shape, dtype, *arrays):
             raise TypeError(f"host_call takes arrays after the dtype, not {type(x).__name__}.")
     check_open()
     start_notifier()
-    return apply("host_call", arrays, shape, dtypes.as_dtype(dtype), callback=fn)
+    return on_host("host_call", arrays, shape, dtypes.as_dtype(dtype), callback=fn)
+
+
+def on_host(op, inputs, shape, dtype, ints=(), text=None, callback=None):
+    """Return a node of an op that is the host's work by its nature.
+
+    It runs on the CPU, and the result is moved to where the operation would have run.
+    """
+    cdef native.Stream* stream = NULL
+    cdef native.Node* nodes[1]
+    for x in inputs:
+        nodes[0] = (<Array?> x).node
+        stream = stream_of(nodes, 1)
+        if stream.device != _cpu.device:
+            break
+    if stream == NULL:
+        stream = stream_of(NULL, 0)
+    # Before there is work to do that nobody can have.
+    if stream.device.lacks(<native.DType> <int> dtype.number):
+        raise TypeError(f"{stream.device.name().decode()} has no {dtype.name}: choose another "
+                        f"dtype, or make the array on the CPU.")
+    made = apply(op, inputs, shape, dtype, ints, (), text, callback, device=_cpu)
+    if stream.device == _cpu.device:
+        return made
+    return apply("copy", (made,), shape, dtype, device=wrap_device(stream.device))
 
 
 # --- injection -----------------------------------------------------------------------------

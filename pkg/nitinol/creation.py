@@ -1,6 +1,7 @@
 """Makes arrays: from values, from other libraries' arrays, filled, counted, and from a pattern."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -10,12 +11,13 @@ from nitinol._arguments import (
     array_of,
     broadcast_view,
     cast,
-    check_device,
     permuted,
+    placed,
     reshaped,
     shape_of,
 )
 from nitinol._array import Array, apply, elementwise
+from nitinol._device import default_device, default_stream
 from nitinol._interop import asarray
 from nitinol.dtypes import as_dtype
 
@@ -44,6 +46,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
     return _interop.from_dlpack(x, device=device, copy=copy)
 
 
+@placed
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
     """Make an array of `shape` with one value everywhere; it takes the memory of one element.
 
@@ -60,7 +63,6 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     ValueError
         If `fill_value` isn't a scalar, or a size is negative.
     """
-    check_device(device)
     wanted = shape_of(shape)
     target = None if dtype is None else as_dtype(dtype)
     if isinstance(fill_value, complex) and target is not None and target.kind != "c":
@@ -91,7 +93,8 @@ def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
 def full_like(x: Array, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
     """Make an array like `x` in shape and dtype, with one value everywhere."""
     x = array_of(x)
-    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=device)
+    where = x.device if device is None else device
+    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=where)
 
 
 def zeros_like(x: Array, /, *, dtype: Any = None, device: Any = None) -> Array:
@@ -109,6 +112,7 @@ def empty_like(x: Array, /, *, dtype: Any = None, device: Any = None) -> Array:
     return full_like(x, 0, dtype=dtype, device=device)
 
 
+@placed
 def arange(
     start: float,
     /,
@@ -137,7 +141,6 @@ def arange(
     ValueError
         If `step` is 0 or a bound isn't finite.
     """
-    check_device(device)
     if stop is None:
         start, stop = 0, start
     start, stop, step = (_number(each) for each in (start, stop, step))
@@ -167,8 +170,22 @@ def arange(
         return apply("arange", (), (length,), target, (_as_int64(first), _as_int64(pace)))
     if target in (dtypes.float32, dtypes.float64):
         return apply("arange", (), (length,), target, (), (float(start), float(step)))
-    counted = apply("arange", (), (length,), dtypes.float64, (), (float(start), float(step)))
-    return cast(counted, target)
+
+    def count() -> Array:
+        bounds = (float(start), float(step))
+        return cast(apply("arange", (), (length,), dtypes.float64, (), bounds), target)
+
+    return _in_double(count)
+
+
+def _in_double(make: Callable[[], Array]) -> Array:
+    """What `make` computes in float64, also for a device that lacks it: on the CPU then."""
+    device = default_device()
+    if device.supports(dtypes.float64):
+        return make()
+    with default_stream("cpu"):
+        made = make()
+    return made.to_device(device)
 
 
 def _number(value: Any) -> int | float:
@@ -194,6 +211,7 @@ def _as_int64(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
+@placed
 def linspace(
     start: complex,
     stop: complex,
@@ -222,7 +240,6 @@ def linspace(
     ValueError
         If `num` is negative.
     """
-    check_device(device)
     (num,) = shape_of(num)
     is_complex = isinstance(start, complex) or isinstance(stop, complex)
     if dtype is None:
@@ -232,18 +249,23 @@ def linspace(
     if is_complex and target.kind != "c":
         raise TypeError(f"linspace was given complex bounds and {target.name}; expected complex.")
     wide = dtypes.complex128 if is_complex else dtypes.float64
-    first, last = (cast(array_of(value, wide), wide) for value in (start, stop))
     parts = num - 1 if endpoint else num
-    index = cast(arange(num), wide)
-    # Dividing last keeps the values that are exact exact; the end is set, not computed.
-    values = first + (last - first) * index / max(parts, 1)
-    if endpoint and num > 1:
-        values = elementwise("where", arange(num) == num - 1, last, values)
-    if target.kind in "iu":
-        values = elementwise("floor", values)
-    return cast(values, target)
+
+    def spread() -> Array:
+        first, last = (cast(array_of(value, wide), wide) for value in (start, stop))
+        index = cast(arange(num), wide)
+        # Dividing last keeps the values that are exact exact; the end is set, not computed.
+        values = first + (last - first) * index / max(parts, 1)
+        if endpoint and num > 1:
+            values = elementwise("where", arange(num) == num - 1, last, values)
+        if target.kind in "iu":
+            values = elementwise("floor", values)
+        return cast(values, target)
+
+    return _in_double(spread)
 
 
+@placed
 def eye(
     n_rows: int,
     n_cols: int | None = None,
@@ -266,7 +288,6 @@ def eye(
         ``float32`` by default.
     device : Device, optional
     """
-    check_device(device)
     n_cols = n_rows if n_cols is None else n_cols
     target = dtypes.DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
     rows, columns = shape_of((n_rows, n_cols))

@@ -447,8 +447,15 @@ class _NamespaceInfo:
         }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, dtype]:
-        """The dtypes by name; `kind` as in `isdtype` selects some of them."""
-        return {each.name: each for each in ALL if kind is None or isdtype(each, kind)}
+        """The dtypes of a device by name; `kind` as in `isdtype` selects some of them."""
+        from nitinol._device import Device, default_device
+
+        where = default_device() if device is None else Device(device)
+        return {
+            each.name: each
+            for each in ALL
+            if where.supports(each) and (kind is None or isdtype(each, kind))
+        }
 
 
 def __array_namespace_info__() -> _NamespaceInfo:

@@ -26,6 +26,7 @@ __all__ = [
     "LinAlgError",
     "OutOfMemoryError",
     "ReportedArray",
+    "ReportedEncoder",
     "WaitTimeoutError",
 ]
 
@@ -47,6 +48,23 @@ class ReportedArray:
     op: str
     shape: tuple[int, ...]
     dtype: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReportedEncoder:
+    """A pass of a GPU over a command buffer that failed.
+
+    Attributes
+    ----------
+    label : str
+        The operations that it ran.
+    state : str
+        ``"faulted"``, ``"affected"`` by another one, ``"completed"``, ``"pending"`` or
+        ``"unknown"``.
+    """
+
+    label: str
+    state: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -80,7 +98,8 @@ class ErrorReport:
     native_code, raw_code : int
         The operating system's or driver's own numbers; 0 where there are none.
     domain : str
-        Whose number `native_code` is: ``"errno"`` or ``"nitinol"``.
+        Whose number `native_code` is: ``"errno"``, ``"MTLCommandBufferErrorDomain"``, ``"unknown"``
+        or, where there is none, ``"nitinol"``.
     secondary : str or None
         The code of a second failure of the same unit, which was suppressed.
     scope : str or None
@@ -89,6 +108,10 @@ class ErrorReport:
         The numbers in the message.
     path : str or None
         The file, for code ``"io"``.
+    detail : str or None
+        What a compiler or driver said.
+    encoders : tuple of ReportedEncoder
+        Of a command buffer that failed, those that tell most first (at most four are kept).
     """
 
     code: str
@@ -111,6 +134,8 @@ class ErrorReport:
     scope: str | None
     args: tuple[int, ...]
     path: str | None
+    detail: str | None = None
+    encoders: tuple[ReportedEncoder, ...] = ()
 
     def __str__(self) -> str:
         """Return the message."""

@@ -17,7 +17,6 @@ from nitinol._arguments import (
     broadcast_shape,
     broadcast_view,
     cast,
-    check_device,
     fresh,
     permuted,
     promoted,
@@ -46,8 +45,11 @@ def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) ->
     TypeError
         If a complex array would become a real one.
     """
-    check_device(device)
-    result = cast(array_of(x), as_dtype(dtype))
+    x = array_of(x)
+    # What is cast on its own device need not be held by the other.
+    result = cast(x, as_dtype(dtype))
+    if device is not None:
+        result = result.to_device(device)
     return fresh(x) if copy and result is x else result
 
 
