@@ -9,19 +9,66 @@
 #include <unordered_map>
 
 #include "execute.h"
+#include "fiber.h"
 #include "toolchain.h"
 #include "translate.h"
 
 namespace metal_emulator {
 namespace {
 
+// Kernels call functions of these and are linked to none. The host may have loaded them
+// for itself only.
+void load_dependencies() {
+  static const bool loaded = [] {
+    for (const char* name : {"libm.so.6", "libgcc_s.so.1"}) dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+    return true;
+  }();
+  (void)loaded;
+}
+
 // Shared objects stay loaded: a pipeline may be in use for as long as the process runs.
-class LoadedLibrary final : public Library {
+const metal_abi::Library* load(const std::string& path, std::string& error) {
+  load_dependencies();
+  void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* const symbol = handle != nullptr ? dlsym(handle, "metal_library") : nullptr;
+  if (symbol == nullptr) {
+    const char* const reason = dlerror();
+    error = "The Metal emulator can't load a compiled kernel: ";
+    error += reason != nullptr ? reason : path.c_str();
+    return nullptr;
+  }
+  const auto* const library = static_cast<const metal_abi::Library*>(symbol);
+  *library->runtime = &runtime();
+  return library;
+}
+
+// From the folder, or built.
+const metal_abi::Library* load_or_build(const Toolchain& toolchain, const std::string& text,
+                                        Tier tier, std::string& error) {
+  const std::string path = toolchain.library_path(hash_of(text), tier);
+  if (access(path.c_str(), R_OK) != 0 && !toolchain.build(text, tier, path, error)) return nullptr;
+  return load(path, error);
+}
+
+class LoadedLibrary final : public Library, private Code {
  public:
-  explicit LoadedLibrary(const metal_abi::Library& library) {
-    *library.runtime = &runtime();
-    for (const metal_abi::Kernel* kernel = library.first; kernel != library.last; ++kernel) {
-      functions_.emplace_back(*kernel);
+  // `text` has been translated. Null, and `error`, if it does not compile.
+  static std::shared_ptr<const Library> make(const Toolchain& toolchain, std::string text,
+                                             std::string& error) {
+    const std::string path = toolchain.library_path(hash_of(text), Tier::optimised);
+    const bool is_there = access(path.c_str(), R_OK) == 0;
+    const Tier tier = always_optimises || is_there ? Tier::optimised : Tier::quick;
+    const metal_abi::Library* const loaded = load_or_build(toolchain, text, tier, error);
+    if (loaded == nullptr) return nullptr;
+    return std::make_shared<LoadedLibrary>(toolchain, std::move(text), *loaded,
+                                           tier == Tier::optimised);
+  }
+
+  LoadedLibrary(const Toolchain& toolchain, std::string text, const metal_abi::Library& loaded,
+                bool is_optimised)
+      : toolchain_(toolchain), text_(std::move(text)) {
+    for (const metal_abi::Kernel* kernel = loaded.first; kernel != loaded.last; ++kernel) {
+      functions_.emplace_back(*kernel, is_optimised ? nullptr : static_cast<const Code*>(this));
       names_.push_back(kernel->name);
     }
   }
@@ -36,47 +83,39 @@ class LoadedLibrary final : public Library {
   }
 
  private:
+  // A sanitizer's run is slow enough.
+  static constexpr bool always_optimises = METAL_EMULATOR_TSAN != 0 || METAL_EMULATOR_ASAN != 0;
+
+  const metal_abi::Kernel* optimised(const std::string& function) const override {
+    const std::lock_guard lock(mutex_);
+    if (optimised_ == nullptr) {
+      std::string error;
+      optimised_ = load_or_build(toolchain_, text_, Tier::optimised, error);
+      if (optimised_ == nullptr) misuse(function.c_str(), "can't be optimised: " + error);
+    }
+    const metal_abi::Kernel* kernel = optimised_->first;
+    while (kernel->name != function) ++kernel;
+    return kernel;
+  }
+
+  const Toolchain& toolchain_;
+  std::string text_;
   std::deque<LoadedFunction> functions_;
   std::vector<std::string> names_;
+  mutable std::mutex mutex_;
+  mutable const metal_abi::Library* optimised_ = nullptr;
 };
 
-// Kernels call functions of these and are linked to none. The host may have loaded them
-// for itself only.
-void load_dependencies() {
-  static const bool loaded = [] {
-    for (const char* name : {"libm.so.6", "libgcc_s.so.1"}) dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-    return true;
-  }();
-  (void)loaded;
-}
-
-std::shared_ptr<const Library> load(const std::string& path, std::string& error) {
-  load_dependencies();
-  void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  void* const symbol = handle != nullptr ? dlsym(handle, "metal_library") : nullptr;
-  if (symbol == nullptr) {
-    const char* const reason = dlerror();
-    error = "The Metal emulator can't load a compiled kernel: ";
-    error += reason != nullptr ? reason : path.c_str();
-    return nullptr;
-  }
-  return std::make_shared<LoadedLibrary>(*static_cast<const metal_abi::Library*>(symbol));
-}
-
-// On disk by the translated text's hash, which another version of the text pass changes.
+// Translated text goes by its own hash, which another version of the text pass changes.
 std::shared_ptr<const Library> build(const std::string& source, std::string& error) {
   const Toolchain* const toolchain = Toolchain::get(error);
   if (toolchain == nullptr) return nullptr;
-  const Translation translation = translate(source);
+  Translation translation = translate(source);
   if (!translation.error.empty()) {
     error = translation.error;
     return nullptr;
   }
-  const std::string path = toolchain->library_path(hash_of(translation.text));
-  if (access(path.c_str(), R_OK) != 0 && !toolchain->build(translation.text, path, error)) {
-    return nullptr;
-  }
-  return load(path, error);
+  return LoadedLibrary::make(*toolchain, std::move(translation.text), error);
 }
 
 // A text that somebody compiles or has compiled.

@@ -177,7 +177,7 @@ class Pool {
 };
 
 void check(const LoadedFunction& function, const Dispatch& dispatch) {
-  const char* const name = function.kernel().name;
+  const char* const name = function.name().c_str();
   const Size3& threads = dispatch.threads_per_threadgroup;
   const std::uint64_t count = std::uint64_t{threads.x} * threads.y * threads.z;
   if (count == 0 || count > max_threads_per_threadgroup) {
@@ -215,15 +215,30 @@ void misuse(const char* kernel, const std::string& what) {
 
 const metal_abi::Runtime& runtime() { return runtime_table; }
 
-LoadedFunction::LoadedFunction(const metal_abi::Kernel& kernel)
-    : kernel_(kernel),
-      name_(kernel.name),
-      max_threads_(kernel.max_threads != 0 ? kernel.max_threads : max_threads_per_threadgroup) {
+LoadedFunction::LoadedFunction(const metal_abi::Kernel& kernel, const Code* code)
+    : name_(kernel.name),
+      max_threads_(kernel.max_threads != 0 ? kernel.max_threads : max_threads_per_threadgroup),
+      threadgroup_bytes_(kernel.threadgroup_bytes),
+      code_(code),
+      kernel_(&kernel),
+      is_optimised_(code == nullptr) {
   for (int i = 0; i < kernel.argument_count; ++i) {
     const auto kind = static_cast<metal_abi::Argument>(kernel.arguments[2 * i]);
     (kind == metal_abi::Argument::buffer ? buffers_ : threadgroup_)
         .push_back(kernel.arguments[2 * i + 1]);
   }
+}
+
+const metal_abi::Kernel& LoadedFunction::kernel_for(std::uint64_t threads) const {
+  if (!is_optimised_.load(std::memory_order_acquire)) {
+    // Threads that wait for one another tend to do more each.
+    const std::uint64_t many = kernel_.load()->group != nullptr ? 1 << 19 : 1 << 14;
+    if (threads_.fetch_add(threads) + threads >= many) {
+      kernel_.store(code_->optimised(name_));
+      is_optimised_.store(true, std::memory_order_release);
+    }
+  }
+  return *kernel_.load(std::memory_order_acquire);
 }
 
 void run(const Dispatch& dispatch) {
@@ -233,10 +248,12 @@ void run(const Dispatch& dispatch) {
   const Size3& threads = dispatch.threads_per_threadgroup;
   const std::uint64_t count = std::uint64_t{groups.x} * groups.y * groups.z;
   if (count == 0) return;
-  const auto job = std::make_shared<Job>(function.kernel(), dispatch, count);
+  const std::uint64_t all_threads = count * threads.x * threads.y * threads.z;
+  const metal_abi::Kernel& kernel = function.kernel_for(all_threads);
+  const auto job = std::make_shared<Job>(kernel, dispatch, count);
   // Waking others costs more than a small grid.
   constexpr std::uint64_t small = 16384;
-  const bool alone = count == 1 || count * threads.x * threads.y * threads.z <= small;
+  const bool alone = count == 1 || all_threads <= small;
   if (alone || !Pool::instance().usable()) {
     work(*job);
   } else {

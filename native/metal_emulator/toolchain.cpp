@@ -45,8 +45,9 @@ std::vector<std::string> compile_flags() {
       "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fwrapv",
       "-fno-strict-float-cast-overflow", "-w",
       // 1.0 is a float in Metal, and every operation on halves rounds to half.
-      "-Xclang", "-cl-single-precision-constant", "-Xclang", "-ffloat16-excess-precision=none",
-      "-O1"};
+      "-Xclang", "-cl-single-precision-constant",
+                                    "-Xclang",
+                                    "-ffloat16-excess-precision=none"};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c")) {
@@ -246,16 +247,20 @@ bool Toolchain::prepare(std::string& error) {
   return error.empty();
 }
 
-std::string Toolchain::library_path(const std::string& hash) const {
-  return folder_ + "/" + hash + ".so";
+std::string Toolchain::library_path(const std::string& hash, Tier tier) const {
+  return folder_ + "/" + hash + (tier == Tier::quick ? ".quick.so" : ".so");
 }
 
-bool Toolchain::build(const std::string& text, const std::string& path, std::string& error) const {
+bool Toolchain::build(const std::string& text, Tier tier, const std::string& path,
+                      std::string& error) const {
   const std::string base = temporary(folder_);
   const std::string source = base + ".cpp", object = base + ".o", library = base + ".so",
                     messages = base + ".txt";
   std::vector<std::string> compile = {compiler_};
   for (const std::string& flag : compile_flags()) compile.push_back(flag);
+  // The precompiled header is of no tier: that it was made without optimisation matters to
+  // nothing in it.
+  compile.insert(compile.end(), {tier == Tier::quick ? "-O0" : "-O1", "-Xclang", "-fno-validate-pch"});
   compile.insert(compile.end(), {"-include-pch", folder_ + "/metal.pch", "-isystem", folder_, "-c",
                                  source, "-o", object});
   // No start files and no default libraries; the sanitizers' functions are in the host.

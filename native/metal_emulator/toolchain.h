@@ -5,6 +5,9 @@
 
 namespace metal_emulator {
 
+// A kernel that runs little is compiled without optimisation, which takes half the time or less.
+enum class Tier { quick, optimised };
+
 class Toolchain {
  public:
   // Found, and the standard library's precompiled header made, on first use. Null, with
@@ -12,9 +15,9 @@ class Toolchain {
   static const Toolchain* get(std::string& error);
 
   // Where a text with this hash is or will be: a shared object.
-  std::string library_path(const std::string& hash) const;
+  std::string library_path(const std::string& hash, Tier tier) const;
   // Translated text to a shared object, which appears whole or not at all.
-  bool build(const std::string& text, const std::string& path, std::string& error) const;
+  bool build(const std::string& text, Tier tier, const std::string& path, std::string& error) const;
 
  private:
   bool find(std::string& error);

@@ -139,24 +139,23 @@ METAL_BINARY(fdim, __builtin_fdimf)
 METAL_BINARY(copysign, __builtin_copysignf)
 METAL_BINARY(nextafter, __builtin_nextafterf)
 
-// min, max and abs are of integers and of reals; a NaN gives way to a number.
+// min, max and abs are of integers and of reals; a NaN gives way to a number. They are
+// spelled out: of two zeros a builtin takes one or the other, as the compiler likes.
 namespace detail {
+inline float smaller_of(float a, float b) { return a < b || b != b ? a : b; }
+inline float larger_of(float a, float b) { return a > b || b != b ? a : b; }
 template <class T>
 inline __attribute__((always_inline)) T smaller(T a, T b) {
-  if constexpr (same<T, float>) {
-    return __builtin_fminf(a, b);
-  } else if constexpr (is_real<T>) {
-    return map([](float x, float y) { return __builtin_fminf(x, y); }, a, b);
+  if constexpr (is_real<T>) {
+    return map([](float x, float y) { return smaller_of(x, y); }, a, b);
   } else {
     return __builtin_elementwise_min(a, b);
   }
 }
 template <class T>
 inline __attribute__((always_inline)) T larger(T a, T b) {
-  if constexpr (same<T, float>) {
-    return __builtin_fmaxf(a, b);
-  } else if constexpr (is_real<T>) {
-    return map([](float x, float y) { return __builtin_fmaxf(x, y); }, a, b);
+  if constexpr (is_real<T>) {
+    return map([](float x, float y) { return larger_of(x, y); }, a, b);
   } else {
     return __builtin_elementwise_max(a, b);
   }
@@ -237,7 +236,7 @@ inline detail::real<T> sign(T x) {
 template <class T>
 inline detail::real<T> fract(T x) {
   return detail::map(
-      [](float v) { return __builtin_fminf(v - __builtin_floorf(v), 0x1.fffffep-1f); }, x);
+      [](float v) { return detail::smaller_of(v - __builtin_floorf(v), 0x1.fffffep-1f); }, x);
 }
 template <class T>
 inline detail::real<T> mix(T x, T y, T a) {
