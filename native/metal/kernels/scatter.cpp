@@ -70,8 +70,7 @@ void scatter(const Launch& launch) noexcept {
   }
   const Scatter p{outer.size() * row.size(), count, row.size()};
 
-  const Kernel argsort = find_kernel(Op::argsort);
-  const bool sorted = count > few_tuples && argsort != nullptr;
+  const bool sorted = count > few_tuples;
   Operand order;
   Layout line(std::span<const std::int64_t>(&count, 1));
   if (sorted) {
