@@ -1,5 +1,6 @@
-// matmul over BLAS: operands are read as they lie where BLAS can, packed where it can't, and the
-// results are cut into panels by shape alone, so that no bit depends on the number of threads.
+// matmul over BLAS, where own panels are not faster: operands are read as they lie where BLAS can,
+// packed where it can't, and the results are cut into panels by shape alone, so that no bit depends
+// on the number of threads.
 #include "cpu/kernels/matmul.h"
 
 #include <algorithm>
@@ -278,6 +279,11 @@ void multiply_panel(const BlasOperand<T>& a, const BlasOperand<T>& b, std::int64
 template <class T, class Element>
 void multiply(const Launch& launch, const MatrixBatch& ma, const MatrixBatch& mb,
               const MatrixBatch& mc) noexcept {
+  if constexpr (std::is_same_v<Element, float> || std::is_same_v<Element, double>) {
+    if (packed_is_faster<T>(mc.rows, mc.columns, ma.columns)) {
+      return matmul_packed<T>(launch, ma, mb, mc);
+    }
+  }
   Operand<T, Element> a(ma), b(mb);
   const std::size_t a_bytes = (a.pack_bytes() + 63) & ~std::size_t{63};
   const std::size_t bytes = a_bytes + b.pack_bytes();

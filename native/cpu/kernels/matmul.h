@@ -38,4 +38,13 @@ Partition partition(std::int64_t m, std::int64_t n, std::int64_t k) noexcept;
 void matmul_integer(const Launch& launch, MatrixBatch a, MatrixBatch b,
                     const MatrixBatch& c) noexcept;
 
+// c = a @ b over own panels, whatever the strides of a and b; T is float or double. The bits of
+// an element depend on its row, its column and the instruction set only.
+template <class T>
+void matmul_packed(const Launch& launch, const MatrixBatch& a, const MatrixBatch& b,
+                   const MatrixBatch& c) noexcept;
+// Whether it is to be preferred to BLAS; never where the instruction set has no kernel for it.
+template <class T>
+bool packed_is_faster(std::int64_t m, std::int64_t n, std::int64_t k) noexcept;
+
 }  // namespace nitinol::cpu::kernels

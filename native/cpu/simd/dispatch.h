@@ -24,7 +24,9 @@ inline std::atomic<const Kernels*> chosen{nullptr};
 
 // For tests: the results of another instruction set that the machine has as well.
 inline const Kernels& choose(Isa isa) noexcept {
-#define NITINOL_X(name) {name::row_kernels, name::quantized_kernels, name::attention_kernels},
+#define NITINOL_X(name)                                                                           \
+  {name::row_kernels, name::quantized_kernels, name::attention_kernels, name::gemm_float_kernels, \
+   name::gemm_double_kernels},
   static const Kernels all[] = {NITINOL_FOR_EACH_ISA(NITINOL_X)};
 #undef NITINOL_X
   const Kernels& kernels = all[static_cast<int>(isa)];

@@ -53,10 +53,33 @@ struct AttentionKernels {
                 float* out, std::int64_t out_stride);
 };
 
+// Products of large matrices, from panels: `rows` rows of a, or `columns` columns of b, laid out so
+// that what one step of the depth needs lies together. rows is 0 where the instruction set has no
+// multiply-add: BLAS is faster there.
+template <class T>
+struct GemmKernels {
+  int rows, columns;
+  int row_pitch;  // elements a panel of a takes per step of the depth; one of b takes `columns`
+  int depth;      // the most steps that are best multiplied at a time
+  std::int64_t deepest;  // deeper products are left to BLAS, which is as fast
+  // Packs `count` rows, `step` apart, of which each is `depth` elements `depth_step` apart, into as
+  // many panels as they need, `panel_distance` apart; the last is filled up with zeros.
+  void (*pack_rows)(const T* a, std::int64_t step, std::int64_t depth_step, std::int64_t count,
+                    std::int64_t depth, T* out, std::int64_t panel_distance);
+  void (*pack_columns)(const T* b, std::int64_t step, std::int64_t depth_step, std::int64_t count,
+                       std::int64_t depth, T* out, std::int64_t panel_distance);
+  // c = a @ b, or c += a @ b, of packed panels. Each element is summed up in the order of the
+  // depth, with one rounding a step, so its bits depend neither on rows nor on columns.
+  void (*multiply)(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* a,
+                   const T* b, T* c, std::int64_t ldc, bool add);
+};
+
 struct Kernels {
   RowKernels rows;
   QuantizedKernels quantized;
   AttentionKernels attention;
+  GemmKernels<float> gemm_float;
+  GemmKernels<double> gemm_double;
 };
 
 #if defined(__x86_64__)
@@ -65,11 +88,13 @@ struct Kernels {
 #define NITINOL_FOR_EACH_ISA(X) X(baseline)
 #endif
 
-#define NITINOL_X(isa)                             \
-  namespace isa {                                  \
-  extern const RowKernels row_kernels;             \
-  extern const QuantizedKernels quantized_kernels; \
-  extern const AttentionKernels attention_kernels; \
+#define NITINOL_X(isa)                                  \
+  namespace isa {                                       \
+  extern const RowKernels row_kernels;                  \
+  extern const QuantizedKernels quantized_kernels;      \
+  extern const AttentionKernels attention_kernels;      \
+  extern const GemmKernels<float> gemm_float_kernels;   \
+  extern const GemmKernels<double> gemm_double_kernels; \
   }
 NITINOL_FOR_EACH_ISA(NITINOL_X)
 #undef NITINOL_X
