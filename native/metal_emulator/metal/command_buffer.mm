@@ -54,11 +54,15 @@ using metal_emulator::misuse;
   }
 }
 
-- (void)checkUncommitted:(SEL)selector {
-  if (self.status >= MTLCommandBufferStatusCommitted) {
+- (void)checkUncommittedLocked:(SEL)selector {
+  if (state_->status >= MTLCommandBufferStatusCommitted) {
     misuse("%s was sent to a command buffer that has been committed already.",
            sel_getName(selector));
   }
+}
+- (void)checkUncommitted:(SEL)selector {
+  std::lock_guard lock(gpu_mutex());
+  [self checkUncommittedLocked:selector];
 }
 - (void)reserveLocked {
   if (state_->status == MTLCommandBufferStatusNotEnqueued) {
@@ -67,22 +71,19 @@ using metal_emulator::misuse;
   }
 }
 - (void)enqueue {
-  [self checkUncommitted:_cmd];
   std::lock_guard lock(gpu_mutex());
+  [self checkUncommittedLocked:_cmd];
   [self reserveLocked];
 }
 - (void)commit {
-  [self checkUncommitted:_cmd];
+  std::lock_guard lock(gpu_mutex());
+  [self checkUncommittedLocked:_cmd];
   if (state_->encoder_open) {
     misuse("The command buffer \"%s\" was committed with an encoder open.",
            state_->label.string().c_str());
   }
   metal_emulator::count(metal_emulator::totals.command_buffers);
-  std::lock_guard lock(gpu_mutex());
   state_->plan = metal_emulator::plan_commit();
-  if (state_->plan.failure && state_->encoders.empty()) {
-    state_->plan.failure->encoder_states.clear();
-  }
   [self reserveLocked];
   state_->status = MTLCommandBufferStatusCommitted;
   state_->kernel_start = metal_emulator::now();
