@@ -45,9 +45,7 @@ std::vector<std::string> compile_flags() {
       "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fwrapv",
       "-fno-strict-float-cast-overflow", "-w",
       // 1.0 is a float in Metal, and every operation on halves rounds to half.
-      "-Xclang", "-cl-single-precision-constant",
-                                    "-Xclang",
-                                    "-ffloat16-excess-precision=none"};
+      "-Xclang", "-cl-single-precision-constant", "-Xclang", "-ffloat16-excess-precision=none"};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c")) {
@@ -136,6 +134,17 @@ bool run_program(const std::vector<std::string>& arguments, const std::string& m
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+bool make_server(const std::string& compiler, const std::string& source, const std::string& made,
+                 const std::string& server) {
+  const std::string messages = made + ".txt";
+  const bool good = run_program({compiler, "-x", "c", "-O1", "-w", "-shared", "-fPIC", source, "-o",
+                                 made, "-ldl"},
+                                messages) &&
+                    rename(made.c_str(), server.c_str()) == 0;
+  if (good) unlink(messages.c_str());
+  return good;
+}
+
 std::uint64_t mix(std::uint64_t x) {
   x ^= x >> 32;
   x *= 0xe9846af9b1a615d;
@@ -210,9 +219,16 @@ bool Toolchain::find(std::string& error) {
   return true;
 }
 
+bool Toolchain::compile(const std::vector<std::string>& arguments,
+                        const std::string& messages) const {
+  const std::optional<bool> served = servers_->run(arguments, messages);
+  return served.has_value() ? *served : run_program(arguments, messages);
+}
+
 // Writes the standard library's text and precompiles it, once for a folder.
 bool Toolchain::prepare(std::string& error) {
-  const std::string header = folder_ + "/metal.pch";
+  const std::string header = folder_ + "/metal.pch", server = folder_ + "/server.so";
+  servers_ = std::make_unique<CompileServers>(compiler_, server);
   if (access(header.c_str(), R_OK) == 0) return true;
   const int lock = open((folder_ + "/lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
   if (lock < 0 || flock(lock, LOCK_EX) != 0) {
@@ -230,6 +246,7 @@ bool Toolchain::prepare(std::string& error) {
     }
     good &= write_file(folder_ + "/all.h", "#include <metal_stdlib>\n");
     const std::string made = temporary(folder_);
+    good &= make_server(compiler_, folder_ + "/server.c", made, server);
     const std::string messages = made + ".txt";
     std::vector<std::string> command = {compiler_};
     for (const std::string& flag : compile_flags()) command.push_back(flag);
@@ -256,24 +273,19 @@ bool Toolchain::build(const std::string& text, Tier tier, const std::string& pat
   const std::string base = temporary(folder_);
   const std::string source = base + ".cpp", object = base + ".o", library = base + ".so",
                     messages = base + ".txt";
-  std::vector<std::string> compile = {compiler_};
-  for (const std::string& flag : compile_flags()) compile.push_back(flag);
+  std::vector<std::string> arguments = {compiler_};
+  for (const std::string& flag : compile_flags()) arguments.push_back(flag);
   // The precompiled header is of no tier: that it was made without optimisation matters to
   // nothing in it.
-  compile.insert(compile.end(), {tier == Tier::quick ? "-O0" : "-O1", "-Xclang", "-fno-validate-pch"});
-  compile.insert(compile.end(), {"-include-pch", folder_ + "/metal.pch", "-isystem", folder_, "-c",
-                                 source, "-o", object});
+  arguments.insert(arguments.end(),
+                   {tier == Tier::quick ? "-O0" : "-O1", "-Xclang", "-fno-validate-pch"});
+  arguments.insert(arguments.end(), {"-include-pch", folder_ + "/metal.pch", "-isystem", folder_,
+                                     "-c", source, "-o", object});
   // No start files and no default libraries; the sanitizers' functions are in the host.
-  const std::vector<std::string> link = {linker_,
-                                         "-shared",
-                                         "-o",
-                                         library,
-                                         object,
-                                         "--build-id=none",
-                                         "--hash-style=gnu",
-                                         "-z",
-                                         "noseparate-code"};
-  const bool good = write_file(source, text) && run_program(compile, messages) &&
+  const std::vector<std::string> link = {
+      linker_,           "-shared",          "-o", library,          object,
+      "--build-id=none", "--hash-style=gnu", "-z", "noseparate-code"};
+  const bool good = write_file(source, text) && compile(arguments, messages) &&
                     run_program(link, messages) && rename(library.c_str(), path.c_str()) == 0;
   if (!good) {
     error = read_file(messages);

@@ -1,7 +1,10 @@
 // Clang and the linker, as programs, and the folder where what they make is kept.
 #pragma once
 
+#include <memory>
 #include <string>
+
+#include "compile_server.h"
 
 namespace metal_emulator {
 
@@ -22,9 +25,11 @@ class Toolchain {
  private:
   bool find(std::string& error);
   bool prepare(std::string& error);
+  bool compile(const std::vector<std::string>& arguments, const std::string& messages) const;
 
   std::string compiler_;
   std::string linker_;
+  std::unique_ptr<CompileServers> servers_;
   std::string folder_;  // for this compiler, these flags and this standard library
 };
 

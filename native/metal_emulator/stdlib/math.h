@@ -452,11 +452,13 @@ inline T insert_bits(T base, T insert, uint offset, uint bits) {
 }
 template <class T>
 inline detail::integer<T> addsat(T a, T b) {
-  return detail::unpromoted([](auto x, auto y) { return __builtin_elementwise_add_sat(x, y); }, a, b);
+  return detail::unpromoted([](auto x, auto y) { return __builtin_elementwise_add_sat(x, y); }, a,
+                            b);
 }
 template <class T>
 inline detail::integer<T> subsat(T a, T b) {
-  return detail::unpromoted([](auto x, auto y) { return __builtin_elementwise_sub_sat(x, y); }, a, b);
+  return detail::unpromoted([](auto x, auto y) { return __builtin_elementwise_sub_sat(x, y); }, a,
+                            b);
 }
 template <class T>
 inline auto absdiff(T a, T b) {

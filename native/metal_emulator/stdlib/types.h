@@ -112,20 +112,20 @@ inline constexpr int total_size = (vector_traits<A>::size + ... + 0);
 template <int N>
 struct bool_vector;
 
-#define METAL_BOOL_VECTOR(N, members)                                                     \
-  template <>                                                                             \
-  struct bool_vector<N> {                                                                 \
-    bool members;                                                                         \
-    bool_vector() = default;                                                              \
-    bool_vector(bool v) {                                                                 \
-      for (int i = 0; i < N; ++i) (*this)[i] = v;                                         \
-    }                                                                                     \
-    template <class T>                                                                    \
-    bool_vector(vec<T, N> v) {                                                            \
-      for (int i = 0; i < N; ++i) (*this)[i] = v[i] != 0;                                 \
-    }                                                                                     \
-    bool& operator[](int i) { return reinterpret_cast<bool*>(this)[i]; }                  \
-    bool operator[](int i) const { return reinterpret_cast<const bool*>(this)[i]; }       \
+#define METAL_BOOL_VECTOR(N, members)                                               \
+  template <>                                                                       \
+  struct bool_vector<N> {                                                           \
+    bool members;                                                                   \
+    bool_vector() = default;                                                        \
+    bool_vector(bool v) {                                                           \
+      for (int i = 0; i < N; ++i) (*this)[i] = v;                                   \
+    }                                                                               \
+    template <class T>                                                              \
+    bool_vector(vec<T, N> v) {                                                      \
+      for (int i = 0; i < N; ++i) (*this)[i] = v[i] != 0;                           \
+    }                                                                               \
+    bool& operator[](int i) { return reinterpret_cast<bool*>(this)[i]; }            \
+    bool operator[](int i) const { return reinterpret_cast<const bool*>(this)[i]; } \
   };
 #define METAL_MEMBERS x, y
 METAL_BOOL_VECTOR(2, METAL_MEMBERS)
@@ -138,12 +138,12 @@ METAL_BOOL_VECTOR(4, METAL_MEMBERS)
 #undef METAL_MEMBERS
 #undef METAL_BOOL_VECTOR
 
-#define METAL_BOOL_OPERATOR(op)                                              \
-  template <int N>                                                           \
-  inline bool_vector<N> operator op(bool_vector<N> a, bool_vector<N> b) {    \
-    bool_vector<N> result;                                                   \
-    for (int i = 0; i < N; ++i) result[i] = a[i] op b[i];                    \
-    return result;                                                           \
+#define METAL_BOOL_OPERATOR(op)                                           \
+  template <int N>                                                        \
+  inline bool_vector<N> operator op(bool_vector<N> a, bool_vector<N> b) { \
+    bool_vector<N> result;                                                \
+    for (int i = 0; i < N; ++i) result[i] = a[i] op b[i];                 \
+    return result;                                                        \
   }
 METAL_BOOL_OPERATOR(&&)
 METAL_BOOL_OPERATOR(||)

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <thread>
 
+#include "../compile_server.h"
 #include "../fiber.h"
 #include "kernels.h"
 
@@ -202,11 +203,13 @@ void test_refusals() {
   says("inline float g(float x) { return std::sqrt(x); }", "namespace 'std'");
   says("inline long g(long long x) { return x; }", "'long long'");
   says("inline int g(int n) { return n == 0 ? 1 : n * g(n - 1); }", "recursion");
-  says("inline int h(int n);\ninline int g(int n) { return h(n); }\n"
-       "inline int h(int n) { return g(n); }",
-       "recursion");
+  says(
+      "inline int h(int n);\ninline int g(int n) { return h(n); }\n"
+      "inline int h(int n) { return g(n); }",
+      "recursion");
   says("inline void g(float* x) { *x = 1; }", "address space");
-  says("inline void g(device float& x) {\n  float& y = x;\n}", "program_source:2: error: a pointer");
+  says("inline void g(device float& x) {\n  float& y = x;\n}",
+       "program_source:2: error: a pointer");
   says("kernel void f(device float* x) {}", "needs an attribute");
   says("kernel void f(uint x [[thread_index]]) {}", "'thread_index'");
   says("kernel void f() { if (true) { threadgroup int x; } }", "outermost scope");
@@ -218,8 +221,9 @@ void test_refusals() {
   // A constant is not written to.
   says("kernel void f(constant float* x [[buffer(0)]]) { x[0] = 1; }", "read-only");
   // The words may stand in comments, and overloads may call one another.
-  compile("// double std::\n/* throw */ inline int g(float x) { return int(x); }\n"
-          "inline int g(int x) { return g(float(x)); }\n");
+  compile(
+      "// double std::\n/* throw */ inline int g(float x) { return int(x); }\n"
+      "inline int g(int x) { return g(float(x)); }\n");
 }
 
 void test_cache() {
@@ -233,13 +237,47 @@ void test_cache() {
       std::string own;
       same += Library::compile(with_head(text), own) == first;
       // Several at a time, of which two are one text.
-      const auto other = compile("kernel void g(device int* x [[buffer(0)]]) { x[0] = " +
-                                 std::to_string(i / 2) + "; }");
+      const auto other = compile(
+          "kernel void g(device int* x [[buffer(0)]]) { x[0] = " + std::to_string(i / 2) + "; }");
       same += other->find("g") != nullptr;
     });
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(same == 8);
+}
+
+// Without a server at hand the compiler is run as a program: here nothing can be preloaded.
+void test_no_server() {
+  CompileServers servers("/bin/true", "/nonexistent/server.so");
+  CHECK(!servers.run({"/bin/true"}, "/dev/null").has_value());
+  CompileServers none("/nonexistent/compiler", "/nonexistent/server.so");
+  CHECK(!none.run({"/nonexistent/compiler"}, "/dev/null").has_value());
+}
+
+// A kernel that comes to run much is compiled again, and computes the same bits.
+void test_tiers() {
+  const auto library = compile(R"(
+kernel void f(device const float* in [[buffer(0)]], device float* out [[buffer(1)]],
+              uint i [[thread_position_in_grid]]) {
+  const float x = in[i % 1024], y = in[(i + 512) % 1024];
+  out[i] = exp(x) * y + sin(x) / max(x, y) - min(-0.0f * x, 0.0f) + float(half(x) * half(y)) * 1e-3;
+}
+)");
+  std::vector<float> in(1024), first(1024), out(1 << 20);
+  for (int i = 0; i < 1024; ++i) in[i] = float(i - 500) / 40;
+  Dispatch dispatch;
+  dispatch.function = library->find("f");
+  dispatch.buffers[0] = in.data();
+  dispatch.buffers[1] = first.data();
+  dispatch.threads_per_threadgroup.x = 256;
+  dispatch.threadgroups.x = 4;
+  run(dispatch);
+  dispatch.buffers[1] = out.data();
+  dispatch.threadgroups.x = 4096;
+  run(dispatch);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    CHECK(std::memcmp(&out[i], &first[i % 1024], sizeof(float)) == 0);
+  }
 }
 
 // Many host threads run grids at a time, and a large one is spread over helpers.
@@ -278,27 +316,34 @@ constexpr Planted planted[] = {
     {"barrier",
      "kernel void f(device uint* x [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
      "  if (i < 40)\n    threadgroup_barrier(mem_flags::mem_none);\n  x[i] = i;\n}",
-     64, "kernel 'f': its threads diverge: thread 0 waits at the threadgroup_barrier of line 3, thread 40 has ended"},
+     64,
+     "kernel 'f': its threads diverge: thread 0 waits at the threadgroup_barrier of line 3, thread "
+     "40 has ended"},
     {"two barriers",
      "kernel void f(device uint* x [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
      "  if (i < 32)\n    threadgroup_barrier(mem_flags::mem_none);\n"
      "  else\n    threadgroup_barrier(mem_flags::mem_none);\n}",
-     64, "thread 0 waits at the threadgroup_barrier of line 3, thread 32 waits at the "
-         "threadgroup_barrier of line 5"},
+     64,
+     "thread 0 waits at the threadgroup_barrier of line 3, thread 32 waits at the "
+     "threadgroup_barrier of line 5"},
     {"simdgroup",
      "kernel void f(device uint* x [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
      "  if (i < 8)\n    x[i] = simd_sum(i);\n  else\n    x[i] = simd_max(i);\n}",
-     32, "thread 0 waits in the simdgroup function of line 3, thread 8 waits in the simdgroup "
-         "function of line 5"},
-    {"matrix", "kernel void f(device float* x [[buffer(0)]]) {\n"
-               "  simdgroup_float8x8 m;\n  simdgroup_load(m, x);\n}",
+     32,
+     "thread 0 waits in the simdgroup function of line 3, thread 8 waits in the simdgroup "
+     "function of line 5"},
+    {"matrix",
+     "kernel void f(device float* x [[buffer(0)]]) {\n"
+     "  simdgroup_float8x8 m;\n  simdgroup_load(m, x);\n}",
      16, "less than 32 threads"},
     {"limit",
-     "[[max_total_threads_per_threadgroup(64)]] kernel void f(device uint* x [[buffer(0)]]) {}",
-     65, "max_total_threads_per_threadgroup(64)"},
-    {"memory", "kernel void f(device uint* x [[buffer(0)]]) { threadgroup uint y[9000]; y[0] = 1; }",
-     1, "36000 bytes of threadgroup memory"},
-    {"unbound", "kernel void f(device uint* x [[buffer(1)]]) {}", 1, "no buffer is bound at index 1"},
+     "[[max_total_threads_per_threadgroup(64)]] kernel void f(device uint* x [[buffer(0)]]) {}", 65,
+     "max_total_threads_per_threadgroup(64)"},
+    {"memory",
+     "kernel void f(device uint* x [[buffer(0)]]) { threadgroup uint y[9000]; y[0] = 1; }", 1,
+     "36000 bytes of threadgroup memory"},
+    {"unbound", "kernel void f(device uint* x [[buffer(1)]]) {}", 1,
+     "no buffer is bound at index 1"},
 #if METAL_EMULATOR_TSAN
     {"race without a barrier",
      "kernel void f(device uint* x [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
@@ -418,6 +463,8 @@ int main(int argc, char** argv) {
   test_poison();
   test_refusals();
   test_cache();
+  test_no_server();
+  test_tiers();
   test_concurrent_runs();
   test_no_false_race();
   test_planted();

@@ -208,8 +208,8 @@ kernel void f(device const float4* in [[buffer(0)]], device float* out [[buffer(
 }
 )",
          1, 1, {in.data(), out.data()});
-  const float expected[] = {1 * 7 - 2 * 8, 1 * 8 + 2 * 7, 14,  70, 9, 1, 0,   27,
-                            5,             6,             6, 6,  4001, 21, 16, 5};
+  const float expected[] = {
+      1 * 7 - 2 * 8, 1 * 8 + 2 * 7, 14, 70, 9, 1, 0, 27, 5, 6, 6, 6, 4001, 21, 16, 5};
   for (int i = 0; i < 16; ++i) {
     if (!close(out[i], expected[i])) {
       std::fprintf(stderr, "at %d\n", i);
@@ -284,9 +284,10 @@ void test_simdgroup() {
        [](auto i) { return i ^ 7; });
   // Those that have ended are inactive.
   std::vector<std::uint32_t> out(32, 9);
-  launch("kernel void f(device uint* out [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
-         "  if (i >= 20) return;\n  out[i] = simd_sum(1u);\n}\n",
-         1, 32, {out.data()});
+  launch(
+      "kernel void f(device uint* out [[buffer(0)]], uint i [[thread_position_in_grid]]) {\n"
+      "  if (i >= 20) return;\n  out[i] = simd_sum(1u);\n}\n",
+      1, 32, {out.data()});
   for (int i = 0; i < 32; ++i) CHECK(out[i] == (i < 20 ? 20u : 9u));
 }
 
