@@ -46,7 +46,8 @@ inline float2 complex_sign(float2 a) {
 inline float2 complex_exp(float2 a) {
   if (a.y == 0.0f) return float2(precise::exp(a.x), a.y);
   if (!float_is_finite(a.y)) {
-    if (float_is_inf(a.x)) return a.x > 0.0f ? float2(a.x, NAN) : float2(0.0f, 0.0f);
+    if (float_is_inf(a.x))
+      return a.x > 0.0f ? float2(a.x, NAN) : float2(0.0f, float_copysign(0.0f, a.y));
     return float2(NAN, NAN);
   }
   const float c = precise::cos(a.y), s = precise::sin(a.y);
@@ -191,7 +192,7 @@ inline float2 complex_asin(float2 a) {
     return float2(float_copysign(angle, a.x), float_copysign(INFINITY, a.y));
   }
   if (float_is_nan(a.x) || float_is_nan(a.y)) {
-    return a.x == 0.0f ? float2(a.x, NAN) : a.y == 0.0f ? float2(NAN, a.y) : float2(NAN, NAN);
+    return float2(a.x == 0.0f ? a.x : NAN, NAN);
   }
   if (max(float_abs(a.x), float_abs(a.y)) > 0x1p40f) {
     return float2(float_copysign(precise::atan2(float_abs(a.x), float_abs(a.y)), a.x),
@@ -205,7 +206,6 @@ inline float2 complex_asin(float2 a) {
 
 inline float2 complex_acosh(float2 a) {
   const float2 w = complex_acos(a);
-  if (float_is_nan(w.y) && !float_is_nan(w.x)) return float2(w.y, w.y);
   return float2(float_abs(w.y), float_is_nan(w.x) ? w.x : float_copysign(w.x, a.y));
 }
 
