@@ -76,8 +76,14 @@ void Syntax::find_macros() {
     if (token.kind != Kind::directive) continue;
     const std::vector<Token> words = tokenize(token.text.substr(1));
     if (words.size() < 2 || !words[0].is("define")) continue;
-    for (std::size_t i = 2; i < words.size(); ++i) {
-      if (words[i].kind == Kind::identifier) {
+    // Of a macro with parameters, these are not what it mentions.
+    std::size_t body = 2;
+    std::set<std::string_view> parameters;
+    if (body < words.size() && words[body].is("(") && words[body].begin == words[1].end()) {
+      while (body < words.size() && !words[body].is(")")) parameters.insert(words[body++].text);
+    }
+    for (std::size_t i = body; i < words.size(); ++i) {
+      if (words[i].kind == Kind::identifier && parameters.count(words[i].text) == 0) {
         mentions_[std::string(words[1].text)].emplace(words[i].text);
       }
     }

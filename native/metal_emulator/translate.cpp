@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <set>
 #include <vector>
@@ -92,6 +93,12 @@ class Translator {
           token.text.find_first_of(".eE") != std::string_view::npos) {
         edit(token.end() - 1, token.end(), "f16");
       }
+      // float4(...) is a macro: metal::float4(...) must lose its namespace.
+      if (token.is("metal") && i + 3 < tokens_.size() && tokens_[i + 1].is("::") &&
+          tokens_[i + 3].is("(") &&
+          std::isdigit(static_cast<unsigned char>(tokens_[i + 2].text.back()))) {
+        edit(token.begin, tokens_[i + 1].end(), "");
+      }
       if (token.is("vec") && i + 1 < tokens_.size() && tokens_[i + 1].is("<")) {
         std::size_t at = i + 1;
         int depth = 0;
@@ -101,7 +108,7 @@ class Translator {
           if (depth == 0) break;
         }
         if (depth == 0 && at + 1 < tokens_.size() && tokens_[at + 1].is("(")) {
-          edit(token.begin, token.end(), "metal::make_vector");
+          edit(token.begin, token.end(), "make_vector");
         }
       }
     }

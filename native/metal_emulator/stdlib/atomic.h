@@ -7,6 +7,7 @@ enum memory_order { memory_order_relaxed = __ATOMIC_RELAXED };
 
 template <class T>
 struct atomic {
+  static_assert(sizeof(T) <= 4, "atomics have 32 bits");
   T value;
 };
 using atomic_int = atomic<int>;

@@ -42,6 +42,13 @@ inline metal_abi::Lanes publish(const T& value, uint line,
   return metal_runtime->exchange(&value, sizeof(T), required, line);
 }
 
+template <class T>
+constexpr void check_simd_value() {
+  using element = typename vector_traits<T>::element;
+  static_assert(!same<element, bool> && sizeof(element) <= 4,
+                "simdgroup functions take no bool and no 64-bit integers");
+}
+
 inline bool is_active(const metal_abi::Lanes& lanes, uint lane) {
   return lane < 32 && ((lanes.active >> lane) & 1);
 }
@@ -49,6 +56,7 @@ inline bool is_active(const metal_abi::Lanes& lanes, uint lane) {
 // Halves the lanes again and again, as hardware does, so that rounding resembles it.
 template <class T, class F>
 inline T reduce(F f, T value, uint line) {
+  check_simd_value<T>();
   const metal_abi::Lanes lanes = publish(value, line);
   T values[32];
   int count = 0;
@@ -66,6 +74,7 @@ inline T reduce(F f, T value, uint line) {
 // Of the active lanes before the caller, the caller included if `inclusive`.
 template <class T, class F>
 inline T scan(F f, T value, T neutral, bool inclusive, uint line) {
+  check_simd_value<T>();
   const metal_abi::Lanes lanes = publish(value, line);
   T result = neutral;
   for (uint lane = 0; lane < lanes.lane; ++lane) {
@@ -77,16 +86,13 @@ inline T scan(F f, T value, T neutral, bool inclusive, uint line) {
 // The value of another lane; of a lane that takes no part it is undefined, and here poison.
 template <class T>
 inline T from_lane(T value, uint lane, uint line) {
+  check_simd_value<T>();
   const metal_abi::Lanes lanes = publish(value, line);
   if (is_active(lanes, lane)) return peek<T>(lanes, lane);
   T poison;
   __builtin_memset(&poison, 0xff, sizeof(T));
   return poison;
 }
-
-struct any_lane {
-  uint lane;
-};
 
 }  // namespace detail
 
@@ -127,6 +133,7 @@ inline T simd_broadcast(T value, ushort lane, uint line = __builtin_LINE()) {
 }
 template <class T>
 inline T simd_broadcast_first(T value, uint line = __builtin_LINE()) {
+  detail::check_simd_value<T>();
   const metal_abi::Lanes lanes = detail::publish(value, line);
   return detail::peek<T>(lanes, __builtin_ctz(lanes.active));
 }

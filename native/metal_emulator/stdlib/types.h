@@ -386,6 +386,7 @@ using metal::int4;
 using metal::long2;
 using metal::long3;
 using metal::long4;
+using metal::make_vector;
 using metal::packed_char2;
 using metal::packed_char3;
 using metal::packed_char4;

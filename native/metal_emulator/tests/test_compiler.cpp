@@ -220,6 +220,16 @@ void test_refusals() {
   says("inline float g() {\n  return 1;\n", "never closed");
   // A constant is not written to.
   says("kernel void f(constant float* x [[buffer(0)]]) { x[0] = 1; }", "read-only");
+  says("kernel void f(device long* x [[buffer(0)]]) { x[0] = simd_sum(x[0]); }", "64-bit");
+  says("kernel void f(device bool* x [[buffer(0)]]) { x[0] = simd_shuffle(x[0], 1); }", "bool");
+  says(
+      "kernel void f(device atomic<ulong>* x [[buffer(0)]]) {\n"
+      "  atomic_fetch_add_explicit(x, 1, memory_order_relaxed);\n}",
+      "32 bits");
+  compile(
+      "#define CONVERT(value) float(value)\n"
+      "inline float value(int x) { return CONVERT(x) + metal::float2(1.0f, 2.0f).x; }\n"
+      "inline float other(int x) { return value(x) + metal::vec<float, 2>(1.0f).y; }");
   // The words may stand in comments, and overloads may call one another.
   compile(
       "// double std::\n/* throw */ inline int g(float x) { return int(x); }\n"
