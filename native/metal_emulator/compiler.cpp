@@ -115,6 +115,7 @@ std::shared_ptr<const Library> build(const std::string& source, std::string& err
     error = translation.error;
     return nullptr;
   }
+  if (!toolchain->check(translation.text, error)) return nullptr;
   return LoadedLibrary::make(*toolchain, std::move(translation.text), error);
 }
 

@@ -21,15 +21,21 @@ class Toolchain {
   std::string library_path(const std::string& hash, Tier tier) const;
   // Translated text to a shared object, which appears whole or not at all.
   bool build(const std::string& text, Tier tier, const std::string& path, std::string& error) const;
+  // With NITINOL_EMULATOR_CHECK set: whether every pointer of a translated text stays in its
+  // address space, which takes another run of the compiler. Remembered in the folder.
+  bool check(const std::string& text, std::string& error) const;
 
  private:
   bool find(std::string& error);
   bool prepare(std::string& error);
+  bool precompile(const std::vector<std::string>& flags, const std::string& header,
+                  std::string& error) const;
   bool compile(const std::vector<std::string>& arguments, const std::string& messages) const;
 
   std::string compiler_;
   std::string linker_;
   std::unique_ptr<CompileServers> servers_;
+  bool checks_ = false;
   std::string folder_;  // for this compiler, these flags and this standard library
 };
 

@@ -175,9 +175,9 @@ class Translator {
                 "; constexpr unsigned long metal_begin_" + number +
                 " = metal_entry::align_up(METAL_THREADGROUP_END, alignof(" + type_name +
                 ") > 16 ? alignof(" + type_name + ") : 16), metal_end_" + number +
-                " = metal_begin_" + number + " + sizeof(" + type_name + "); " + type_name + "& " +
-                std::string(tokens_[name].text) + " = *reinterpret_cast<" + type_name +
-                "*>(metal_memory + metal_begin_" + number +
+                " = metal_begin_" + number + " + sizeof(" + type_name + "); threadgroup " +
+                type_name + "& " + std::string(tokens_[name].text) + " = *(threadgroup " +
+                type_name + "*)(metal_memory + metal_begin_" + number +
                 ");\n#undef METAL_THREADGROUP_END\n#define METAL_THREADGROUP_END metal_end_" +
                 number + "\n";
       name = after + 1;

@@ -15,36 +15,66 @@ using atomic_uint = atomic<uint>;
 using atomic_bool = atomic<bool>;
 using atomic_float = atomic<float>;
 
+namespace detail {
+// Of an atomic in any address space.
 template <class T>
-inline void atomic_store_explicit(volatile atomic<T>* object, typename detail::identity<T>::type x,
-                                  memory_order) {
-  __atomic_store(&object->value, &x, __ATOMIC_RELAXED);
+struct atomic_traits;
+template <class T>
+struct atomic_traits<device atomic<T>> {
+  using type = T;
+};
+template <class T>
+struct atomic_traits<volatile device atomic<T>> {
+  using type = T;
+};
+#if METAL_CHECKS_ADDRESS_SPACES
+template <class T>
+struct atomic_traits<threadgroup atomic<T>> {
+  using type = T;
+};
+template <class T>
+struct atomic_traits<volatile threadgroup atomic<T>> {
+  using type = T;
+};
+#endif
+template <class P>
+using atomic_value = typename atomic_traits<P>::type;
+// What clang's functions take: a pointer of no address space.
+template <class P>
+inline auto address(P* object) {
+  return (volatile atomic_value<P>*)&object->value;
 }
-template <class T>
-inline T atomic_load_explicit(const volatile atomic<T>* object, memory_order) {
-  T result;
-  __atomic_load(&object->value, &result, __ATOMIC_RELAXED);
+}  // namespace detail
+
+template <class P>
+inline void atomic_store_explicit(P* object, detail::atomic_value<P> x, memory_order) {
+  __atomic_store(detail::address(object), &x, __ATOMIC_RELAXED);
+}
+template <class P>
+inline detail::atomic_value<P> atomic_load_explicit(const P* object, memory_order) {
+  detail::atomic_value<P> result;
+  __atomic_load((const volatile detail::atomic_value<P>*)&object->value, &result, __ATOMIC_RELAXED);
   return result;
 }
-template <class T>
-inline T atomic_exchange_explicit(volatile atomic<T>* object, typename detail::identity<T>::type x,
-                                  memory_order) {
-  T result;
-  __atomic_exchange(&object->value, &x, &result, __ATOMIC_RELAXED);
+template <class P>
+inline detail::atomic_value<P> atomic_exchange_explicit(P* object, detail::atomic_value<P> x,
+                                                        memory_order) {
+  detail::atomic_value<P> result;
+  __atomic_exchange(detail::address(object), &x, &result, __ATOMIC_RELAXED);
   return result;
 }
-template <class T>
-inline bool atomic_compare_exchange_weak_explicit(volatile atomic<T>* object, T* expected,
-                                                  typename detail::identity<T>::type desired,
-                                                  memory_order, memory_order) {
-  return __atomic_compare_exchange(&object->value, expected, &desired, true, __ATOMIC_RELAXED,
-                                   __ATOMIC_RELAXED);
+template <class P>
+inline bool atomic_compare_exchange_weak_explicit(P* object, detail::atomic_value<P>* expected,
+                                                  detail::atomic_value<P> desired, memory_order,
+                                                  memory_order) {
+  return __atomic_compare_exchange(detail::address(object), expected, &desired, true,
+                                   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-#define METAL_FETCH(name, builtin)                                                                \
-  template <class T>                                                                              \
-  inline T name(volatile atomic<T>* object, typename detail::identity<T>::type x, memory_order) { \
-    return builtin(&object->value, x, __ATOMIC_RELAXED);                                          \
+#define METAL_FETCH(name, builtin)                                                          \
+  template <class P>                                                                        \
+  inline detail::atomic_value<P> name(P* object, detail::atomic_value<P> x, memory_order) { \
+    return builtin(detail::address(object), x, __ATOMIC_RELAXED);                           \
   }
 METAL_FETCH(atomic_fetch_and_explicit, __atomic_fetch_and)
 METAL_FETCH(atomic_fetch_or_explicit, __atomic_fetch_or)

@@ -19,14 +19,14 @@ struct pointer {
   void* value;
   template <class T>
   operator T*() const {
-    return static_cast<T*>(value);
+    return (T*)value;  // into any address space
   }
 };
 struct reference {
   void* value;
   template <class T>
   operator T&() const {
-    return *static_cast<T*>(value);
+    return *(T*)value;
   }
 };
 

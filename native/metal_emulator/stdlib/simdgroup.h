@@ -228,10 +228,12 @@ inline simdgroup_matrix<T, C, R> make_filled_simdgroup_matrix(T value) {
   return result;
 }
 
-template <class T>
-inline void simdgroup_load(simdgroup_matrix<T, 8, 8>& matrix, const T* source,
-                           ulong elements_per_row = 8, vec<ulong, 2> origin = 0,
-                           bool transpose = false, uint line = __builtin_LINE()) {
+// P is T in an address space.
+template <class T, class P>
+inline void simdgroup_load(simdgroup_matrix<T, 8, 8>& matrix, P* source, ulong elements_per_row = 8,
+                           vec<ulong, 2> origin = 0, bool transpose = false,
+                           uint line = __builtin_LINE()) {
+  static_assert(sizeof(P) == sizeof(T), "a matrix and its memory have one type");
   detail::publish(true, line, metal_abi::Lane::all);
   const ulong row = matrix.own_row(), column = matrix.own_column();
   for (ulong i = 0; i < 2; ++i) {
@@ -240,10 +242,11 @@ inline void simdgroup_load(simdgroup_matrix<T, 8, 8>& matrix, const T* source,
     matrix.elements[i] = source[r * elements_per_row + c];
   }
 }
-template <class T>
-inline void simdgroup_store(simdgroup_matrix<T, 8, 8> matrix, T* target, ulong elements_per_row = 8,
+template <class T, class P>
+inline void simdgroup_store(simdgroup_matrix<T, 8, 8> matrix, P* target, ulong elements_per_row = 8,
                             vec<ulong, 2> origin = 0, bool transpose = false,
                             uint line = __builtin_LINE()) {
+  static_assert(sizeof(P) == sizeof(T), "a matrix and its memory have one type");
   detail::publish(true, line, metal_abi::Lane::all);
   const ulong row = matrix.own_row(), column = matrix.own_column();
   for (ulong i = 0; i < 2; ++i) {

@@ -1,10 +1,18 @@
 // Metal's keywords, scalar and vector types, and their conversions.
 #pragma once
 
+// Address spaces are checked as types, by a pass that makes no code: clang's sanitizers look
+// at the default address space only.
+#if METAL_CHECKS_ADDRESS_SPACES
+#define device __attribute__((address_space(1)))
+#define constant const __attribute__((address_space(2)))
+#define threadgroup __attribute__((address_space(3)))
+#else
 #define device
 #define constant const
-#define thread
 #define threadgroup
+#endif
+#define thread
 #define kernel static inline __attribute__((always_inline))
 
 namespace metal {

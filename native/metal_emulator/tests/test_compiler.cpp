@@ -218,6 +218,11 @@ void test_refusals() {
   says("template <class T> kernel void f(device T* x [[buffer(0)]]) {}", "template");
   says("inline float g() {\n  return undeclared;\n}", "program_source:2:10: error:");
   says("inline float g() {\n  return 1;\n", "never closed");
+  // Pointers stay in their address space.
+  says(
+      "inline void g(threadgroup float* x) { *x = 1; }\n"
+      "kernel void f(device float* x [[buffer(0)]]) { g(x); }",
+      "no matching function");
   // A constant is not written to.
   says("kernel void f(constant float* x [[buffer(0)]]) { x[0] = 1; }", "read-only");
   says("kernel void f(device long* x [[buffer(0)]]) { x[0] = simd_sum(x[0]); }", "64-bit");
@@ -333,6 +338,7 @@ void test_fork() {
 
 int main() {
   using namespace metal_emulator;
+  setenv("NITINOL_EMULATOR_CHECK", "1", 1);
   test_simple();
   test_positions();
   test_threadgroup_memory();

@@ -1,5 +1,6 @@
 // The emulator's metal_stdlib: vectors, math, integers, atomics, simdgroups, matrices.
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "kernels.h"
@@ -352,6 +353,7 @@ kernel void f(device float* out [[buffer(0)]], uint i [[thread_position_in_grid]
 
 int main() {
   using namespace metal_emulator;
+  setenv("NITINOL_EMULATOR_CHECK", "1", 1);
   test_math();
   test_integers();
   test_vectors();
