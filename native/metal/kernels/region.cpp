@@ -102,8 +102,8 @@ Region region_of(const Operand& source, std::span<const std::int64_t> shape,
 void copy_regions(Encoder& encoder, const Operand& output, std::size_t item,
                   std::span<Region> regions) noexcept {
   // Empty regions to the end, out of sight.
-  const auto end = std::stable_partition(regions.begin(), regions.end(),
-                                         [](const Region& r) { return r.walk.size() > 0; });
+  const auto end = std::partition(regions.begin(), regions.end(),
+                                  [](const Region& r) { return r.walk.size() > 0; });
   regions = regions.first(static_cast<std::size_t>(end - regions.begin()));
   while (!regions.empty() && !encoder.failed()) {
     std::size_t count = 0, longs = 0, factor = 16;
