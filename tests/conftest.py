@@ -4,6 +4,7 @@ import hypothesis
 import pytest
 
 import nitinol as nt
+from lacks import skip_what_it_lacks
 
 # Few and reproducible examples: the whole suite is to run in minutes on two cores. For a longer
 # search: pytest --hypothesis-profile=search.
@@ -26,5 +27,6 @@ hypothesis.settings.load_profile("suite")
 @pytest.fixture(params=nt.devices(), ids=str)
 def device(request):
     """Each device in turn; arrays made in the test go there."""
+    skip_what_it_lacks(request, request.param)
     with nt.Stream(request.param):
         yield request.param

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import nitinol as nt
+from strategies import dtypes_of
 
 N = 4
 DTYPES = ("int64", "float32", "float64")
@@ -87,6 +88,18 @@ KINDS = {
                       lambda x, y: nt.host_call(lambda a, b: a - 2 * b, (N, N), x.dtype, x, y),
                       lambda x, y: x - 2 * y, lambda a, b: a + 2 * b),
 }  # fmt: skip
+
+
+def unit_of(kind) -> str | None:
+    """The op of the unit that a failure of the default device strikes in a step of this kind.
+
+    A host call runs on the CPU; elsewhere the unit is the copy of its result.
+    """
+    if kind == "host_call" and nt.default_device().kind != "cpu":
+        return "copy"
+    return KINDS[kind].unit
+
+
 # Steps that fail by themselves; built with their number, so that a report tells which one it was.
 FAILING = {"host_error": "nn", "bad_take": "ni"}
 VIEWS = frozenset(name for name, kind in KINDS.items() if kind.unit is None)
@@ -189,7 +202,7 @@ def failing_step(error: nt.DeviceError) -> int:
 @st.composite
 def programs(draw, failing=False, min_steps=4, max_steps=20, streams=3):
     """Draw a program; with `failing`, some of its steps fail by themselves."""
-    dtype = draw(st.sampled_from(DTYPES))
+    dtype = draw(st.sampled_from(dtypes_of(nt.default_device(), DTYPES)))
     leaves = draw(st.lists(st.tuples(*[st.integers(-9, 9)] * (N * N)), min_size=1, max_size=3))
     used = draw(st.integers(1, streams))
     stream = st.integers(0, used - 1)

@@ -16,11 +16,14 @@ import faulthandler; faulthandler.enable()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 import nitinol as nt
+nt.set_default_device(os.environ["NITINOL_TEST_DEVICE"])
 """
 
 
 def run(program, *arguments, timeout=60, header=HEADER, **environment):
     """Run a Python program; give its return code, standard output and error, and seconds.
+
+    Its default device is the one of the test.
 
     A program that hangs is killed, and fails the test.
     """
@@ -34,7 +37,12 @@ def run(program, *arguments, timeout=60, header=HEADER, **environment):
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**inherited, "PYTHONPATH": paths, **environment},
+        env={
+            **inherited,
+            "PYTHONPATH": paths,
+            "NITINOL_TEST_DEVICE": nitinol.default_device().name,
+            **environment,
+        },
     )
     done.seconds = time.monotonic() - start
     return done

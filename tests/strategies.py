@@ -1,6 +1,7 @@
 """What property tests draw (arrays, axes, keys), and how results are compared with NumPy's."""
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,6 +16,14 @@ ORDERED = ("bool", *INTEGERS, *REALS)
 
 shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 full_shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=5)
+
+
+def dtypes_of(device, names=EVERY):
+    """Those of `names` that the device has; a test that finds none is skipped."""
+    found = tuple(name for name in names if device.supports(name))
+    if not found:
+        pytest.skip(f"{device} has none of {', '.join(names)}.")
+    return found
 
 
 def elements(dtype, special=True, bound=100):
@@ -39,8 +48,8 @@ def elements(dtype, special=True, bound=100):
 
 @st.composite
 def arrays(draw, dtypes=EVERY, shape=shapes, special=True, bound=100):
-    """NumPy arrays with one of `dtypes` and one of `shape`."""
-    dtype = draw(st.sampled_from(dtypes))
+    """NumPy arrays with one of `dtypes`, of those that the device has, and one of `shape`."""
+    dtype = draw(st.sampled_from(dtypes_of(nt.default_device(), dtypes)))
     size = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
     values = elements(dtype, special, bound)
     return draw(hnp.arrays(np.dtype(dtype), size, elements=values))

@@ -21,6 +21,7 @@ from nitinol._device import (
     Stream,
     default_device,
     devices,
+    set_default_device,
     synchronize,
 )
 from nitinol._evaluation import Evaluation, async_eval, eval
@@ -234,6 +235,7 @@ __all__ = [
     "devices",
     "eval",
     "host_call",
+    "set_default_device",
     "synchronize",
     # Errors.
     "DeviceError",

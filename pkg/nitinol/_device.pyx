@@ -250,9 +250,21 @@ def default_device():
     Returns
     -------
     Device
-        That of the current stream, if one was entered; the first device otherwise.
+        That of the current stream, if one was entered; otherwise the one that was set, the CPU to
+        begin with.
     """
     return wrap_device(current_stream().device)
+
+
+def set_default_device(device):
+    """Choose the device of all threads that have entered no stream.
+
+    Parameters
+    ----------
+    device : Device or str
+    """
+    global _default_stream
+    _default_stream = (<Device> Device(device)).device.default_stream()
 
 
 cdef class Stream:

@@ -1,15 +1,34 @@
-"""What the tests of failures share: streams, fusion limits, and a check that nothing is lost."""
+"""What the tests of failures share: the device they run on, streams, fusion limits, and a check
+that nothing is lost.
+"""
 
 import pytest
 
 import nitinol as nt
+from counts import drain_errors, error_counts
+from lacks import skip_what_it_lacks
 from nitinol import _runtime
 
 
-@pytest.fixture(scope="session")
-def streams(request):
+@pytest.fixture(autouse=True, params=nt.devices(), ids=str)
+def default_device(request):
+    """Each device in turn is the default one, for all threads of the test."""
+    skip_what_it_lacks(request, request.param)
+    before = nt.default_device()
+    nt.set_default_device(request.param)
+    yield request.param
+    nt.set_default_device(before)
+
+
+_streams: dict[nt.Device, list[nt.Stream]] = {}
+
+
+@pytest.fixture
+def streams(default_device):
     """Streams of the device to spread graphs over, made once."""
-    return [nt.Stream("cpu") for _ in range(4)]
+    if default_device not in _streams:
+        _streams[default_device] = [nt.Stream() for _ in range(4)]
+    return _streams[default_device]
 
 
 @pytest.fixture
@@ -21,11 +40,11 @@ def unfused():
 
 
 @pytest.fixture(autouse=True)
-def nothing_lost():
+def nothing_lost(default_device):
     """Whatever strikes in a test is observed in it, and every failure is accounted for once."""
-    nt.Device("cpu").drain_errors()
+    drain_errors()
     yield
-    counts = nt.Device("cpu").error_counts()
+    counts = error_counts()
     seen = sum(counts[name] for name in ("raised", "drained", "collected", "printed"))
     assert counts["struck"] == seen + counts["unobserved"]
-    assert counts["unobserved"] == 0, nt.Device("cpu").drain_errors()
+    assert counts["unobserved"] == 0, drain_errors()

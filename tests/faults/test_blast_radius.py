@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import graphs
 import nitinol as nt
+from counts import error_counts
 from nitinol import _runtime
 
 FUSION = st.sampled_from([1, 2, 3, 1000])
@@ -82,8 +83,7 @@ def test_real_failures_spoil_exactly_their_descendants(
 ):
     values, roots = program.values(), program.roots()
     chance = random.Random(seed)
-    device = nt.Device("cpu")
-    before = device.error_counts()
+    before = error_counts()
     with fusion(limit):
         arrays = dict(enumerate(program.build(streams)))
         dropped = [i for i in arrays if chance.random() < drop]
@@ -115,7 +115,7 @@ def test_real_failures_spoil_exactly_their_descendants(
         nt.synchronize(timeout=60)
     for found in reports.values():
         assert all(report is found[0] for report in found)
-    after = device.error_counts()
+    after = error_counts()
     struck = after["struck"] - before["struck"]
     assert struck == after["raised"] - before["raised"]
     if not late:
@@ -143,7 +143,9 @@ def test_the_unit_that_an_injection_strikes_is_known(streams, program, rules):
         stack.enter_context(fusion(1))
         arrays = program.build(streams)
         planned = [
-            stack.enter_context(nt.testing.inject("cpu", "page_fault", at, times, phase))
+            stack.enter_context(
+                nt.testing.inject(nt.default_device(), "page_fault", at, times, phase)
+            )
             for at, times, phase in rules
         ]
         for array in arrays:
@@ -159,7 +161,7 @@ def test_the_unit_that_an_injection_strikes_is_known(streams, program, rules):
             graphs.assert_value(array, values[number])
         if number in expected[number]:
             (found[number],) = reports
-            assert found[number].op == graphs.KINDS[program.steps[number].kind].unit
+            assert found[number].op == graphs.unit_of(program.steps[number].kind)
             assert found[number].injected
     for number, array in enumerate(arrays):
         assert {id(r) for r in graphs.reports_of(array)} == {id(found[i]) for i in expected[number]}
@@ -180,12 +182,12 @@ def test_injected_failures_spoil_a_unit_and_its_descendants(
 ):
     values = program.values()
     chance = random.Random(seed)
-    before = nt.Device("cpu").error_counts()
+    before = error_counts()
     with contextlib.ExitStack() as stack:
         stack.enter_context(fusion(limit))
         arrays = program.build(streams)
         planned = [
-            stack.enter_context(nt.testing.inject("cpu", "timeout", at, times, phase))
+            stack.enter_context(nt.testing.inject(nt.default_device(), "timeout", at, times, phase))
             for at, times, phase in rules
         ]
         spoilt = collections.defaultdict(set)
@@ -206,7 +208,7 @@ def test_injected_failures_spoil_a_unit_and_its_descendants(
 
         in_threads([lambda seed=seed: work(seed) for seed in chance.sample(range(999), threads)])
     fired = sum(each.fired for each in planned)
-    after = nt.Device("cpu").error_counts()
+    after = error_counts()
     assert fired == len(reports) == after["struck"] - before["struck"]
     assert after["raised"] - before["raised"] == fired
 
@@ -219,7 +221,7 @@ def test_injected_failures_spoil_a_unit_and_its_descendants(
             (array.op, array.shape, array.dtype) for array in report.arrays
         )
         struck = collections.Counter(
-            (graphs.KINDS[program.steps[i].kind].unit, arrays[i].shape, arrays[i].dtype.name)
+            (graphs.unit_of(program.steps[i].kind), arrays[i].shape, arrays[i].dtype.name)
             for i in origins
         )
         if len(report.arrays) < 4:
@@ -290,7 +292,7 @@ def test_an_array_dropped_in_flight_still_feeds_its_readers(streams, other, limi
     x = nt.asarray([1.0, 2.0])
     with fusion(limit):
         with streams[0]:
-            gate = nt.host_call(hold, (2,), nt.float64, x)
+            gate = nt.host_call(hold, (2,), nt.float32, x)
             y = x + 1
             middle = nt.sum(y)
         with streams[other]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nitinol as nt
+from counts import error_counts
 from nitinol import errors
 
 CLASSES = {
@@ -51,7 +52,7 @@ def raised(array, error=nt.DeviceError):
 
 def injected(code, phase="completion", **options):
     x = nt.ones(3) + 1
-    with nt.testing.inject("cpu", code, phase=phase, **options):
+    with nt.testing.inject(nt.default_device(), code, phase=phase, **options):
         nt.async_eval(x).wait(10)
     return x
 
@@ -70,13 +71,14 @@ def test_an_injected_code(code, phase):
     assert isinstance(error, BUILTINS.get(CLASSES[code], RuntimeError))
     report = error.report
     assert (report.code, report.phase, report.injected, report.raw_code) == (code, phase, True, 5)
-    assert (report.op, report.device, report.stream) == ("add", "cpu:0", 0)
+    device = nt.default_device().name
+    assert (report.op, report.device, report.stream) == ("add", device, 0)
     assert report.arrays == (errors.ReportedArray("add", (3,), "float32"),)
     assert report.submission > 0
     assert error.reports == (report,)
     assert code in str(error)
     assert str(error) == report.message == str(report)
-    assert report.message.endswith("while running add on cpu:0 (stream 0).")
+    assert report.message.endswith(f"while running add on {device} (stream 0).")
 
 
 def test_retryable_and_culprit_follow_the_code():
@@ -107,9 +109,9 @@ def test_errors_are_pickled_and_copied(code):
 def two_failures():
     x = nt.ones(3)
     a, b = nt.sum(x), nt.max(x)
-    with nt.testing.inject("cpu", "timeout", times=1):
+    with nt.testing.inject(nt.default_device(), "timeout", times=1):
         nt.async_eval(a).wait(10)
-    with nt.testing.inject("cpu", "out_of_memory", times=1):
+    with nt.testing.inject(nt.default_device(), "out_of_memory", times=1):
         nt.async_eval(b).wait(10)
     return a, b
 
@@ -164,14 +166,14 @@ def test_groups_work_with_except_star():
 
 
 def test_a_second_failure_of_a_unit_is_secondary():
-    before = nt.Device("cpu").error_counts()
+    before = error_counts()
     bad = nt.linalg.inv(nt.zeros((2, 2)))
-    with nt.testing.inject("cpu", "page_fault", at=2) as injection:
+    with nt.testing.inject(nt.default_device(), "page_fault", at=2) as injection:
         nt.async_eval(bad).wait(10)  # zeros, then inv
     report = raised(bad).report
     if injection.fired:
         assert report.secondary == "page_fault"
-    after = nt.Device("cpu").error_counts()
+    after = error_counts()
     assert after["struck"] - before["struck"] == 1
     assert after["suppressed"] - before["suppressed"] == injection.fired
 
@@ -209,7 +211,7 @@ def later(values):
 
 
 def test_indices_out_of_range():
-    x = nt.asarray(np.arange(12.0).reshape(3, 4))
+    x = nt.asarray(np.arange(12, dtype="float32").reshape(3, 4))
     i = nt.asarray([0, 7, 9]) + 0
     cases = {
         "take": nt.take(x, i, axis=0),
@@ -227,7 +229,7 @@ def test_indices_out_of_range():
         index, axis, size = where[op]
         assert str(error) == (
             f"Index {index} is out of range for axis {axis} with size {size}, while running {op} "
-            "on cpu:0 (stream 0)."
+            f"on {nt.default_device().name} (stream 0)."
         )
     # An index error that escapes would end these loops in silence.
     with pytest.raises(nt.DeviceIndexError):
@@ -238,7 +240,7 @@ def test_indices_out_of_range():
 
 
 def test_a_failed_update_leaves_the_array_it_was_to_change():
-    x = nt.asarray(np.arange(4.0))
+    x = nt.asarray(np.arange(4, dtype="float32"))
     i = nt.asarray([1, 9]) + 0
     y = x.at[i].add(1.0)
     raised(y, nt.DeviceIndexError)
@@ -305,7 +307,7 @@ def test_a_host_callback_that_raises_what_ends_programs(kind):
 
 def test_a_file_that_changed(tmp_path):
     path = tmp_path / "x.npy"
-    values = np.arange(1000.0)
+    values = np.arange(1000, dtype="float32")
     np.save(path, values)
     whole, short, gone = nt.load(path), nt.load(path), nt.load(path)
     np.testing.assert_array_equal(np.asarray(whole), values)
@@ -340,7 +342,7 @@ def test_absurd_sizes(shape):
 
 
 def test_the_memory_limit():
-    device = nt.Device("cpu")
+    device = nt.default_device()
     before = device.memory_limit
     x = nt.ones((256, 256))
     nt.eval(x)
@@ -352,7 +354,7 @@ def test_the_memory_limit():
         assert error.report.args[2] == device.memory_limit
         assert device.memory_stats()["in_use"] <= device.memory_limit
         with pytest.raises(MemoryError):
-            nt.asarray(np.ones((1024, 1024)))
+            nt.asarray(np.ones((1024, 1024), dtype="float32"))
     finally:
         device.memory_limit = before
     assert (nt.ones((1024, 1024)) + 1).sum().item() == 2 * 1024 * 1024
@@ -360,7 +362,7 @@ def test_the_memory_limit():
 
 def test_what_is_known_when_the_graph_is_built_raises_at_once():
     x = nt.ones((2, 3))
-    before = nt.Device("cpu").error_counts()["struck"]
+    before = error_counts()["struck"]
     for error, build in (
         (ValueError, lambda: x + nt.ones((4, 5))),
         (ValueError, lambda: x @ x),
@@ -368,14 +370,14 @@ def test_what_is_known_when_the_graph_is_built_raises_at_once():
         (IndexError, lambda: nt.take(x, [9], axis=1)),
         (TypeError, lambda: nt.host_call(None, (), nt.float32)),
         (ValueError, lambda: nt.host_call(int, (-1,), nt.float32)),
-        (ValueError, lambda: nt.testing.inject("cpu", "nonsense")),
-        (ValueError, lambda: nt.testing.inject("cpu", "timeout", phase="later")),
-        (ValueError, lambda: nt.testing.inject("cpu", "timeout", at=0)),
-        (ValueError, lambda: nt.testing.inject("cpu", "timeout", at=2**80)),
+        (ValueError, lambda: nt.testing.inject(nt.default_device(), "nonsense")),
+        (ValueError, lambda: nt.testing.inject(nt.default_device(), "timeout", phase="later")),
+        (ValueError, lambda: nt.testing.inject(nt.default_device(), "timeout", at=0)),
+        (ValueError, lambda: nt.testing.inject(nt.default_device(), "timeout", at=2**80)),
         (ValueError, lambda: nt.testing.inject("gpu", "timeout")),
     ):
         with pytest.raises(error) as caught:
             build()
         assert not isinstance(caught.value, nt.DeviceError)
         assert str(caught.value).rstrip().endswith(".")
-    assert nt.Device("cpu").error_counts()["struck"] == before
+    assert error_counts()["struck"] == before

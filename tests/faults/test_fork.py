@@ -54,8 +54,8 @@ lazy = ready * 2
 failed = nt.linalg.inv(nt.zeros((2, 2)))
 started = nt.async_eval(ready, failed)
 started.wait()
-stream = nt.Stream("cpu")
-injection = nt.testing.inject("cpu", "timeout", at=1000)
+stream = nt.Stream()
+injection = nt.testing.inject(nt.default_device(), "timeout", at=1000)
 injection.__enter__()
 
 def child():
@@ -88,16 +88,16 @@ def child():
         lambda: nt.eval(ready + ready),
         lambda: nt.eval(ready + 1),
         lambda: nt.host_call(lambda: 1.0, (), nt.float32),
-        lambda: nt.Stream("cpu"),
-        lambda: nt.Device("cpu").drain_errors(),
-        lambda: nt.testing.inject("cpu", "timeout").__enter__(),
+        lambda: nt.Stream(),
+        lambda: nt.default_device().drain_errors(),
+        lambda: nt.testing.inject(nt.default_device(), "timeout").__enter__(),
     ):
         refused(job)
     injection.__exit__()
     # Nothing else hangs or dies.
-    nt.Device("cpu").trim()
-    nt.Device("cpu").memory_stats()
-    nt.Device("cpu").error_counts()
+    nt.default_device().trim()
+    nt.default_device().memory_stats()
+    nt.default_device().error_counts()
     with stream:
         graph = [ready + ready for i in range(2000)]
     del graph
@@ -121,7 +121,7 @@ ready = [nt.ones(64) + i for i in range(200)]
 nt.eval(ready)
 stop = False
 def work():
-    with nt.Stream("cpu"):
+    with nt.Stream():
         while not stop:
             nt.eval(nt.ones((30, 30)) @ nt.ones((30, 30)) + 1)
             [nt.ones(3) + i for i in range(300)]

@@ -35,7 +35,7 @@ def settle():
 
 def state():
     settle()
-    return _runtime.live_nodes(), nt.Device("cpu").memory_stats()["in_use"]
+    return _runtime.live_nodes(), nt.default_device().memory_stats()["in_use"]
 
 
 def no_leak(job, times=3):
@@ -94,7 +94,7 @@ def cache_that_grows():
 def cache_that_fails():
     cache = nt.zeros((64, 32)) + 0
     nt.eval(cache)
-    with nt.testing.inject("cpu", "timeout", at=3):
+    with nt.testing.inject(nt.default_device(), "timeout", at=3):
         for row in range(5):
             cache = nt.slice_update(cache, nt.ones((1, 32)), row)
             with contextlib.suppress(nt.DeviceError):
@@ -125,8 +125,8 @@ def exports():
 
 
 def borrowed():
-    value = np.ones(1000)
-    x = nt.asarray(value, copy=False)
+    value = np.ones(1000, dtype="float32")
+    x = nt.asarray(value, device="cpu", copy=False)
     assert (x + 1).sum().item() == 2000
 
 
@@ -151,7 +151,7 @@ JOBS = {
     "exports": exports,
     "borrowed memory": borrowed,
     "memory that can't be had": refused_for_memory,
-    "streams": lambda: [nt.Stream("cpu") for _ in range(100)],
+    "streams": lambda: [nt.Stream() for _ in range(100)],
 }
 
 
@@ -169,7 +169,7 @@ def test_nothing_of_a_random_graph_stays_behind(streams, program, limit, at):
     before = state()
     fusion = _runtime.set_fusion_limit(limit)
     try:
-        with nt.testing.inject("cpu", "timeout", at=at):
+        with nt.testing.inject(nt.default_device(), "timeout", at=at):
             arrays = program.build(streams)
             nt.async_eval(arrays[::2])
             for array in arrays[::3]:
@@ -255,7 +255,7 @@ def test_a_borrowed_array_is_let_go():
 
     value = np.ones(100).view(Base)
     reference = weakref.ref(value)
-    x = nt.asarray(value, copy=False)
+    x = nt.asarray(value, device="cpu", copy=False)
     del value
     gc.collect()
     assert reference() is not None

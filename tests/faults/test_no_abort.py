@@ -26,11 +26,11 @@ def each(job):
     for code in nt.errors.CODES:
         for phase in ("encode", "commit", "completion"):
             for at in (1, 3):
-                with nt.testing.inject("cpu", code, at=at, phase=phase) as injected:
+                with nt.testing.inject(nt.default_device(), code, at=at, phase=phase) as injected:
                     job(code)
                 assert injected.fired == 1, (code, phase)
                 count += 1
-    counts = nt.Device("cpu").error_counts()
+    counts = nt.default_device().error_counts()
     assert counts["struck"] == count and counts["unobserved"] == 0, counts
     print(count)
 """
@@ -81,7 +81,7 @@ def job(code):
     else: raise AssertionError
 """,
     "it crosses streams": """
-a, b = nt.Stream("cpu"), nt.Stream("cpu")
+a, b = nt.Stream(), nt.Stream()
 def job(code):
     with a: x = nt.ones((4, 4)) @ nt.ones((4, 4))
     with b: y = nt.sum(x)
@@ -130,7 +130,7 @@ def test_at_the_interpreters_exit(situation, phase, code):
     done = run(
         f"""
         x = nt.sum(nt.ones((300, 300)) @ nt.ones((300, 300)))
-        injection = nt.testing.inject("cpu", {code!r}, phase={phase!r})
+        injection = nt.testing.inject(nt.default_device(), {code!r}, phase={phase!r})
         injection.__enter__()
         {AT_EXIT[situation]}
         """
@@ -154,7 +154,7 @@ class Reader:
         try: self.x.item()
         except nt.DeviceError as error: seen.append(error.report.code)
 seen = []
-with nt.testing.inject("cpu", "timeout", times=10**6):
+with nt.testing.inject(nt.default_device(), "timeout", times=10**6):
     for i in range(20):
         a = Reader(array(0)); a.self = a
         del a

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import graphs
 import nitinol as nt
+from counts import error_counts
 
 SECONDS = 1.5
 
@@ -44,7 +45,7 @@ def together(*jobs, seconds=SECONDS):
 
 def test_many_threads_want_the_same_array_first():
     def job(chance):
-        with nt.Stream("cpu"):
+        with nt.Stream():
             x = nt.ones((20, 20)) @ nt.ones((20, 20)) + 1
             parts = [nt.sum(x), nt.max(x), x[3, 4], nt.sum(x * x)]
         expected = [21 * 400, 21, 21, 21 * 21 * 400]
@@ -98,7 +99,7 @@ def test_a_handle_that_is_rebound_while_others_read_it():
 
 
 def test_failures_while_others_compute_on_the_same_streams():
-    streams = [nt.Stream("cpu") for _ in range(3)]
+    streams = [nt.Stream() for _ in range(3)]
     ones = nt.ones((8, 8))
 
     def healthy(chance):
@@ -125,7 +126,7 @@ def test_failures_while_others_compute_on_the_same_streams():
 
 def test_arrays_that_are_dropped_at_any_moment():
     def job(chance):
-        with nt.Stream("cpu"):
+        with nt.Stream():
             x = nt.ones((30, 30))
             arrays = [x]
             for _ in range(10):
@@ -141,7 +142,7 @@ def test_arrays_that_are_dropped_at_any_moment():
 
 def test_host_calls_from_many_threads():
     def job(chance):
-        with nt.Stream("cpu"):
+        with nt.Stream():
             n = chance.randrange(1000)
             x = nt.host_call(lambda a: a + n, (4,), nt.float32, nt.ones(4) * 2)
             assert (x + 1).tolist() == [n + 3.0] * 4
@@ -154,7 +155,7 @@ def test_host_calls_from_many_threads():
 
 def test_updates_in_place_never_change_what_others_hold():
     def job(chance):
-        with nt.Stream("cpu"):
+        with nt.Stream():
             cache = nt.zeros((16, 4)) + 0
             kept = []
             for row in range(8):
@@ -173,16 +174,18 @@ def test_updates_in_place_never_change_what_others_hold():
 
 
 def test_injections_while_others_compute():
-    before = nt.Device("cpu").error_counts()
+    before = error_counts()
     fired = []
 
     def inject(chance):
-        with nt.testing.inject("cpu", "timeout", chance.randrange(1, 20), 2) as injected:
+        with nt.testing.inject(
+            nt.default_device(), "timeout", chance.randrange(1, 20), 2
+        ) as injected:
             time.sleep(0.002)
         fired.append(injected.fired)
 
     def compute(chance):
-        with nt.Stream("cpu"):
+        with nt.Stream():
             x = nt.ones(16) + 1
             y = nt.sum(x)
             with contextlib.suppress(nt.DeviceError):
@@ -191,7 +194,7 @@ def test_injections_while_others_compute():
                 assert (x * 2).tolist() == [4] * 16
 
     together(inject, compute, compute, compute)
-    after = nt.Device("cpu").error_counts()
+    after = error_counts()
     with contextlib.suppress(nt.DeviceError):
         nt.synchronize(timeout=10)
     assert after["struck"] - before["struck"] == sum(fired)

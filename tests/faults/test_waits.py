@@ -109,7 +109,7 @@ def test_a_wait_lets_other_threads_run(gate):
     waiter.start()
     assert gate.entered.wait(10)
     # The interpreter is free, and so is the device.
-    with nt.Stream("cpu"):
+    with nt.Stream():
         assert (nt.ones(3) + 1).tolist() == [2, 2, 2]
     gate.event.set()
     waiter.join(10)
@@ -117,14 +117,14 @@ def test_a_wait_lets_other_threads_run(gate):
 
 
 def test_streams_that_wait_for_each_other_end_after_a_failure():
-    a, b = nt.Stream("cpu"), nt.Stream("cpu")
+    a, b = nt.Stream(), nt.Stream()
     x = nt.ones(4)
     for at in range(1, 12):
         arrays = [x]
         for step in range(10):
             with (a, b)[step % 2]:
                 arrays.append(nt.cumulative_sum(arrays[-1]) if step % 3 else arrays[-1] + 1)
-        with nt.testing.inject("cpu", "timeout", at=at) as injected:
+        with nt.testing.inject(nt.default_device(), "timeout", at=at) as injected:
             started = nt.async_eval(arrays)
             started.wait(10)
         error = started.exception()
@@ -138,7 +138,7 @@ def test_streams_that_wait_for_each_other_end_after_a_failure():
 
 
 def test_a_stream_goes_on_after_a_failure():
-    stream = nt.Stream("cpu")
+    stream = nt.Stream()
     with stream:
         bad = nt.linalg.inv(nt.zeros((2, 2)))
         good = nt.ones(3) + 1
@@ -154,7 +154,7 @@ def test_work_that_cannot_have_memory_waits_for_nobody(gate):
     # A callback that never returns holds the little memory that it needs.
     held = nt.async_eval(gate.array())
     assert gate.entered.wait(10)
-    with nt.Stream("cpu"):
+    with nt.Stream():
         with pytest.raises(nt.OutOfMemoryError):
             nt.eval(nt.zeros((2**45,)) + 1, timeout=10)
         assert nt.sum(nt.ones(100_000) + 1).item() == 200_000
@@ -215,7 +215,7 @@ def test_work_may_be_started_inside_a_host_call():
 
 def test_a_failed_array_inside_a_host_call_raises_its_own_error():
     x = nt.ones(3) + 1
-    with nt.testing.inject("cpu", "timeout"):
+    with nt.testing.inject(nt.default_device(), "timeout"):
         nt.async_eval(x).wait(10)
     error = inside(INSIDE["read"], x)
     assert isinstance(error, nt.DeviceTimeoutError)
@@ -227,7 +227,7 @@ def test_a_failed_array_inside_a_host_call_raises_its_own_error():
 def test_other_threads_wait_while_a_host_call_runs(gate):
     held = nt.async_eval(gate.array())
     assert gate.entered.wait(10)
-    with nt.Stream("cpu"):
+    with nt.Stream():
         assert nt.sum(nt.ones(100_000) + 1).item() == 200_000
     gate.event.set()
     held.result(10)
@@ -246,11 +246,11 @@ def test_the_arguments_of_a_host_call_are_read_only_copies():
         kept.extend([x, y])
         return x + y
 
-    base = nt.asarray(np.arange(6.0).reshape(2, 3))
-    x = nt.host_call(call, (3,), nt.float64, base[1, ::-1], base[0])
+    base = nt.asarray(np.arange(6, dtype="float32").reshape(2, 3))
+    x = nt.host_call(call, (3,), nt.float32, base[1, ::-1], base[0])
     assert x.tolist() == [5, 5, 5]
     del base
-    nt.eval([nt.ones(3, dtype=nt.float64) * i for i in range(50)])
+    nt.eval([nt.ones(3) * i for i in range(50)])
     assert kept[0].tolist() == [5, 4, 3]
     assert kept[1].tolist() == [0, 1, 2]
 
