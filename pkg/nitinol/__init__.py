@@ -188,6 +188,7 @@ from nitinol.manipulation import (
     transpose,
     unstack,
 )
+from nitinol.scope import error_scope
 from nitinol.searching import (
     argmax,
     argmin,
@@ -232,6 +233,7 @@ __all__ = [
     "async_eval",
     "default_device",
     "devices",
+    "error_scope",
     "eval",
     "host_call",
     "synchronize",

@@ -19,6 +19,8 @@
 #include "nitinol/host.h"
 #include "nitinol/node.h"
 #include "nitinol/schedule.h"
+#include "nitinol/scope.h"
+#include "nitinol/watch.h"
 
 namespace nitinol::bridge {
 
@@ -116,9 +118,9 @@ inline Node* make_borrowed(DType dtype, const std::int64_t* shape, const std::in
   return Node::make_data(dtype, std::move(layout), stream, std::move(buffer)).detach();
 }
 
-inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline,
+inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline, Scope* scope,
                     Evaluation** evaluation) {
-  ScheduleResult result = nitinol::schedule({roots, count}, may_run_inline);
+  ScheduleResult result = nitinol::schedule({roots, count}, may_run_inline, scope);
   *evaluation = result.evaluation.detach();
   return static_cast<int>(result.refusal);
 }
@@ -126,6 +128,26 @@ inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline,
 inline Evaluation* pending_work(Device* device, Stream* stream) {
   return nitinol::pending_work(device, stream).detach();
 }
+inline Evaluation* pending_in(const Scope* scope) {
+  return nitinol::pending_work(*scope).detach();
+}
+// Takes nothing over: `target` comes back from Watch::take_fired.
+inline void watch(Evaluation* evaluation, void* target) {
+  (new Watch(Ref<Evaluation>::share(evaluation), target))->start();
+}
+
+inline Scope* make_scope(const char* name, std::size_t length) {
+  return new Scope(std::string(name, length));
+}
+inline std::vector<Report*> reports_of(const Scope* scope) {
+  std::vector<Report*> reports;
+  auto found = scope->reports();
+  reports.reserve(found.size());
+  for (auto& report : found) reports.push_back(report.detach());
+  return reports;
+}
+inline const Scope* scope_of(const Report* report) { return report->scope.get(); }
+inline Report* take_error(Device* device) { return device->notices.take_error().detach(); }
 
 inline std::size_t poison_size(const Node* node) { return node->poison()->roots().size(); }
 inline Report* poison_report(const Node* node, std::size_t i) {

@@ -10,6 +10,7 @@
 #include "nitinol/error.h"
 #include "nitinol/inject.h"
 #include "nitinol/memory.h"
+#include "nitinol/notice.h"
 #include "nitinol/policy.h"
 
 namespace nitinol {
@@ -83,6 +84,7 @@ class Device {
   ErrorRecord record;
   Injector injector;
   Health health;
+  Notices notices;
   std::atomic<std::uint64_t> submissions{0};
   std::atomic<std::uint64_t> units{0};
 
