@@ -19,22 +19,27 @@ import nitinol as nt
 """
 
 
-def run(program, *arguments, timeout=60, header=HEADER, **environment):
-    """Run a Python program; give its return code, standard output and error, and seconds.
-
-    A program that hangs is killed, and fails the test.
-    """
+def environment(**more):
+    """Return the environment for a process that uses the tested package, with additions."""
     inherited = {name: value for name, value in os.environ.items() if name != "NITINOL_FAULTS"}
     # The tested package, wherever the tests found it.
     path = str(Path(nitinol.__file__).parents[1])
     paths = os.pathsep.join(p for p in (path, inherited.get("PYTHONPATH")) if p)
+    return {**inherited, "PYTHONPATH": paths, **more}
+
+
+def run(program, *arguments, timeout=60, header=HEADER, **more):
+    """Run a Python program; give its return code, standard output and error, and seconds.
+
+    A program that hangs is killed, and fails the test.
+    """
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", header + textwrap.dedent(program), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**inherited, "PYTHONPATH": paths, **environment},
+        env=environment(**more),
     )
     done.seconds = time.monotonic() - start
     return done

@@ -28,7 +28,9 @@ void Notices::changed(Condition before, Condition now) noexcept {
   {
     std::lock_guard lock(mutex_);
     if (change_count_ == changes_.size()) {
-      changes_[(first_change_ + change_count_ - 1) % changes_.size()].now = now;
+      Change& last = changes_[(first_change_ + change_count_ - 1) % changes_.size()];
+      last.now = now;
+      if (last.before == now) --change_count_;
     } else {
       changes_[(first_change_ + change_count_++) % changes_.size()] = Change{before, now};
     }

@@ -13,6 +13,7 @@
 #include "cpu/device.h"
 #include "cpu/pool.h"
 #include "cpu/program.h"
+#include "cpu/simd/dispatch.h"
 #include "metal/start.h"
 #include "nitinol/device.h"
 #include "nitinol/graph.h"
@@ -184,6 +185,13 @@ inline void* keep_translation(const Report* report, void* object) {
 
 inline void register_loop(Op op, DType in, void* run, void* context, void* auxiliary) {
   cpu::register_loop(op, in, {reinterpret_cast<cpu::StridedLoop>(run), context, auxiliary, false});
+}
+// The instruction set that the kernels compiled for several of them use here.
+inline const char* instruction_set() {
+#define NITINOL_X(name) #name,
+  static constexpr const char* names[] = {NITINOL_FOR_EACH_ISA(NITINOL_X)};
+#undef NITINOL_X
+  return names[static_cast<int>(cpu::simd::best_isa())];
 }
 inline bool has_loop(Op op, DType in, DType out) {
   return cpu::loop_for(op, in, out).run != nullptr;

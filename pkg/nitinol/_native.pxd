@@ -336,3 +336,4 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     void* keep_translation(const Report*, void*) except +
     void register_loop(Op, DType, void*, void*, void*) except +
     cbool has_loop(Op, DType, DType) noexcept
+    const char* instruction_set() noexcept

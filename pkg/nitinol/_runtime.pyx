@@ -373,6 +373,16 @@ def set_threads(int threads):
     return before
 
 
+def threads():
+    """Return how many threads split one kernel on the CPU."""
+    return native.concurrency()
+
+
+def instruction_set():
+    """Return which variant of the CPU's vector kernels is in use."""
+    return native.instruction_set().decode()
+
+
 def live_nodes():
     """Return how many nodes the process holds; for leak tests."""
     return native.Node.alive()
@@ -424,7 +434,9 @@ cdef int drain(double deadline) except -1:
 
 cdef int print_unobserved(list reports) except -1:
     lines = [f"nitinol: {len(reports)} device failure(s) that nobody has observed:"]
-    lines += [f"  {report.code}: {report.message}" for report in reports[:20]]
+    for report in reports[:20]:
+        where = "" if report.scope is None else f" In the error scope {report.scope!r}."
+        lines.append(f"  {report.code}: {report.message}{where}")
     if len(reports) > 20:
         lines.append(f"  ... and {len(reports) - 20} more.")
     try:

@@ -45,6 +45,10 @@ cdef class ScopeHandle:
         if not native.forked():
             self.scope.abandon()
 
+    def belongs_here(self):
+        """Return False in a child that was forked: the work in the scope is its parent's."""
+        return not native.forked()
+
     def reports(self):
         """Return every failure collected so far, oldest first, and mark them as observed."""
         return self._collect(native.Observer.collected, False, False)

@@ -93,7 +93,7 @@ class error_scope:
     def __exit__(self, kind, error, trace):
         """Wait for the scope's work, and raise what nobody has observed."""
         self._handle.leave()
-        if _waits(error):
+        if self._waits(error):
             work_in(self._handle).wait()
             self._finish(error)
 
@@ -104,9 +104,12 @@ class error_scope:
     async def __aexit__(self, kind, error, trace):
         """Await the scope's work, and raise what nobody has observed."""
         self._handle.leave()
-        if _waits(error):
+        if self._waits(error):
             await work_in(self._handle)
             self._finish(error)
+
+    def _waits(self, error):
+        return (error is None or isinstance(error, Exception)) and self._handle.belongs_here()
 
     def _finish(self, error):
         if error is not None:
@@ -126,8 +129,3 @@ class error_scope:
     def __repr__(self):
         """Return the call that makes such a scope."""
         return f"nitinol.error_scope({self._name!r}, raise_on_exit={self._raise_on_exit})"
-
-
-def _waits(error):
-    """Return whether leaving by this exception waits for the work."""
-    return error is None or isinstance(error, Exception)

@@ -1,0 +1,551 @@
+"""G10: a scope collects the failures of the work submitted in it, and of no other."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import gc
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nitinol as nt
+from processes import run, succeed
+
+
+def counts():
+    return nt.Device("cpu").error_counts()
+
+
+def difference(before):
+    return {name: value - before[name] for name, value in counts().items() if value != before[name]}
+
+
+def singular():
+    return nt.linalg.inv(nt.zeros((2, 2)) + 0)
+
+
+def out_of_range():
+    return nt.take(nt.arange(3), nt.asarray([7]))
+
+
+def submit(x):
+    """Start work and keep it: work that nobody refers to is skipped."""
+    nt.async_eval(x)
+    return x
+
+
+def report_of(x):
+    with pytest.raises(nt.DeviceError) as caught:
+        x.tolist()
+    return caught.value.report
+
+
+class Gate:
+    """A host call that takes as long as the test wants."""
+
+    def __init__(self):
+        self.event, self.entered = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.entered.set()
+        assert self.event.wait(30)
+        return 1.0
+
+    def array(self):
+        return nt.host_call(self, (), nt.float32)
+
+
+def test_collects_without_raising():
+    before = counts()
+    with nt.error_scope("req-7", raise_on_exit=False) as scope:
+        kept = [submit(singular()), submit(out_of_range()), submit(nt.ones(3) + 1)]
+    assert difference(before) == {"struck": 2, "unobserved": 2}
+    errors = scope.errors
+    assert [report.code for report in errors] == ["singular_matrix", "index_out_of_range"]
+    assert {report.scope for report in errors} == {"req-7"}
+    assert difference(before) == {"struck": 2, "collected": 2}
+    # Reading again shows the same reports, and so do the arrays.
+    assert all(a is b for a, b in zip(scope.errors, errors, strict=True))
+    assert report_of(kept[0]) is errors[0]
+    assert report_of(kept[1]) is errors[1]
+    assert kept[2].tolist() == [2, 2, 2]
+    assert difference(before) == {"struck": 2, "collected": 2}
+
+
+def test_raises_one_failure_plainly():
+    before = counts()
+    with pytest.raises(nt.LinAlgError) as caught, nt.error_scope("a") as scope:
+        x = submit(singular())
+    assert caught.value.report.scope == "a"
+    assert difference(before) == {"struck": 1, "raised": 1}
+    assert scope.errors == [caught.value.report] == [report_of(x)]
+    assert difference(before) == {"struck": 1, "raised": 1}
+
+
+def test_raises_several_as_a_group():
+    kept = []
+    with pytest.raises(nt.DeviceErrorGroup, match="error scope 'a'") as caught, nt.error_scope("a"):
+        kept += [submit(singular()), submit(out_of_range())]
+    assert [report.code for report in caught.value.reports] == [
+        "singular_matrix",
+        "index_out_of_range",
+    ]
+
+
+def test_the_group_works_with_except_star_and_with_except():
+    kept, seen = [], []
+    try:
+        with nt.error_scope("a"):
+            kept += [submit(singular()), submit(out_of_range()), submit(singular())]
+    except* nt.LinAlgError as group:
+        assert isinstance(group, nt.DeviceErrorGroup)
+        seen.append([report.code for report in group.reports])
+    except* nt.DeviceIndexError as group:
+        seen.append([report.code for report in group.reports])
+    assert seen == [["singular_matrix"] * 2, ["index_out_of_range"]]
+    with contextlib.suppress(nt.DeviceError), nt.error_scope("a"):
+        kept += [submit(singular()), submit(out_of_range())]
+
+
+def test_a_scope_without_failures_raises_nothing():
+    before = counts()
+    with nt.error_scope("a") as scope:
+        x = submit(nt.ones(3) + 1)
+    assert scope.errors == []
+    assert x.tolist() == [2, 2, 2]
+    assert difference(before) == {}
+
+
+def test_what_was_observed_inside_is_not_raised_again():
+    with nt.error_scope("a") as scope:
+        report = report_of(singular())
+    assert scope.errors == [report]
+
+
+def test_the_innermost_scope_owns_the_work():
+    with nt.error_scope("outer", raise_on_exit=False) as outer:
+        a = submit(singular())
+        with nt.error_scope("inner", raise_on_exit=False) as inner:
+            b = submit(out_of_range())
+        c = submit(singular())
+    assert outer.errors == [report_of(a), report_of(c)]
+    assert inner.errors == [report_of(b)]
+
+
+def test_what_is_submitted_counts_and_not_where_it_was_made():
+    made_outside = singular()
+    with nt.error_scope("a", raise_on_exit=False) as scope:
+        started_inside = submit(made_outside)
+        made_inside = singular()
+    assert scope.errors == [report_of(started_inside)]
+    assert report_of(made_inside).scope is None
+    assert len(scope.errors) == 1
+
+
+def test_waiting_for_the_work_of_another_scope_does_not_own_it():
+    gate = Gate()
+    with nt.Stream("cpu"):
+        with nt.error_scope("first", raise_on_exit=False) as first:
+            held = submit(gate.array())
+            x = submit(nt.linalg.inv(nt.zeros((2, 2)) * held))
+            assert gate.entered.wait(10)
+            with nt.error_scope("second") as second:
+                y = submit(x + 1)
+                gate.event.set()
+        assert second.errors == []
+        assert first.errors == [report_of(y)] == [report_of(x)]
+
+
+def test_every_kind_of_submission():
+    routes = {
+        "async_eval": lambda x: nt.async_eval(x).wait(),
+        "eval": nt.eval,
+        "tolist": lambda x: x.tolist(),
+        "repr": repr,
+        "float": lambda x: float(x[0, 0]),
+    }
+    for name, route in routes.items():
+        x = singular()
+        with nt.error_scope(name, raise_on_exit=False) as scope, contextlib.suppress(nt.DeviceError):
+            route(x)
+        assert [report.scope for report in scope.errors] == [name]
+
+
+def test_leaving_waits_for_the_work():
+    gate = Gate()
+    timer = threading.Timer(0.1, gate.event.set)
+    timer.start()
+    with nt.Stream("cpu"), nt.error_scope("a"):
+        x = submit(gate.array())
+        started = nt.async_eval(x)
+        assert not started.done()
+    assert started.done()
+    timer.join()
+
+
+def test_an_exception_of_the_body_wins_and_gets_notes():
+    before = counts()
+    with pytest.raises(KeyError) as caught, nt.error_scope("a"):
+        kept = [submit(singular()), submit(out_of_range())]
+        raise KeyError("x")
+    notes = caught.value.__notes__
+    assert len(notes) == 2
+    assert notes[0] == f"In the error scope 'a': {report_of(kept[0]).message}"
+    assert notes[1] == f"In the error scope 'a': {report_of(kept[1]).message}"
+    assert difference(before) == {"struck": 2, "collected": 2}
+
+
+def test_an_exception_of_the_body_that_is_the_failure_gets_no_note():
+    with pytest.raises(nt.LinAlgError) as caught, nt.error_scope("a"):
+        singular().tolist()
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_leaving_in_a_hurry_does_not_wait(kind):
+    gate = Gate()
+    try:
+        with nt.Stream("cpu"):
+            with pytest.raises(kind), nt.error_scope("a") as scope:
+                held = submit(gate.array())
+                x = submit(nt.linalg.inv(nt.zeros((2, 2)) * held))
+                raise kind
+            assert not nt.async_eval(x).done()
+    finally:
+        gate.event.set()
+    assert report_of(x).scope == "a"
+    assert scope.errors == [report_of(x)]
+
+
+def test_synchronize_and_drain_errors_leave_scopes_alone():
+    before = counts()
+    with nt.error_scope("a", raise_on_exit=False) as scope:
+        kept = [submit(singular())]
+    kept.append(submit(out_of_range()))
+    with pytest.raises(nt.DeviceIndexError):
+        nt.synchronize(timeout=10)
+    nt.synchronize(timeout=10)
+    assert nt.Device("cpu").drain_errors() == []
+    assert difference(before) == {"struck": 2, "raised": 1, "unobserved": 1}
+    assert len(scope.errors) == 1
+
+
+def test_what_a_scope_leaves_unread_is_drained_when_it_has_gone():
+    before = counts()
+    with nt.error_scope("a", raise_on_exit=False) as scope:
+        x = submit(singular())
+    assert nt.Device("cpu").drain_errors() == []
+    del scope
+    gc.collect()
+    nt.synchronize(timeout=10)
+    [report] = nt.Device("cpu").drain_errors()
+    assert report is report_of(x)
+    assert report.scope == "a"
+    assert difference(before) == {"struck": 1, "drained": 1}
+
+
+def test_work_that_fails_after_its_scope_has_gone_is_drained():
+    gate = Gate()
+    with nt.Stream("cpu"):
+        with contextlib.suppress(KeyboardInterrupt), nt.error_scope("a"):
+            held = submit(gate.array())
+            x = submit(nt.linalg.inv(nt.zeros((2, 2)) * held))
+            raise KeyboardInterrupt
+        gc.collect()
+        gate.event.set()
+        nt.async_eval(x).wait(10)
+        [report] = nt.Device("cpu").drain_errors()
+    assert report.scope == "a"
+    assert report is report_of(x)
+
+
+# --- threads and tasks -------------------------------------------------------------------------
+
+
+def test_threads_join_with_attach_and_only_so():
+    found = {}
+
+    def job(name, joined):
+        with joined:
+            found[name] = submit(singular())
+
+    with nt.error_scope("a", raise_on_exit=False) as scope:
+        threads = [
+            threading.Thread(target=job, args=("in", scope.attach())),
+            threading.Thread(target=job, args=("out", contextlib.nullcontext())),
+        ]
+        for thread in threads:
+            thread.start()
+            thread.join(10)
+    assert scope.errors == [report_of(found["in"])]
+    assert report_of(found["out"]).scope is None
+
+
+def test_executors_join_with_attach():
+    def job(scope, n):
+        with scope.attach():
+            x = submit(singular() if n % 2 else nt.ones(2) + n)
+        nt.async_eval(x).wait(10)
+        return x
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        with nt.error_scope("a", raise_on_exit=False) as scope:
+            arrays = list(pool.map(job, [scope] * 20, range(20)))
+    assert {id(report) for report in scope.errors} == {id(report_of(x)) for x in arrays[1::2]}
+    assert [x.tolist() for x in arrays[::2]] == [[n + 1.0] * 2 for n in range(0, 20, 2)]
+
+
+def test_a_scope_may_be_joined_after_it_was_left():
+    with nt.error_scope("a") as scope:
+        pass
+    with scope.attach():
+        x = submit(singular())
+    assert report_of(x).scope == "a"
+    assert scope.errors == [report_of(x)]
+
+
+def test_attach_inside_another_scope_is_innermost():
+    with nt.error_scope("a", raise_on_exit=False) as a:
+        with nt.error_scope("b", raise_on_exit=False) as b:
+            with a.attach():
+                x = submit(singular())
+            y = submit(out_of_range())
+    assert a.errors == [report_of(x)]
+    assert b.errors == [report_of(y)]
+
+
+def test_tasks_inherit_the_scope_they_were_made_in():
+    async def work(x):
+        await asyncio.sleep(0)
+        return submit(x)
+
+    async def main():
+        async with nt.error_scope("a", raise_on_exit=False) as a:
+            first = asyncio.create_task(work(singular()))
+            async with nt.error_scope("b", raise_on_exit=False) as b:
+                second = asyncio.create_task(work(out_of_range()))
+                third = await asyncio.to_thread(submit, singular())
+            return a, b, await first, await second, third
+
+    a, b, first, second, third = asyncio.run(main())
+    assert a.errors == [report_of(first)]
+    assert {id(report) for report in b.errors} == {id(report_of(second)), id(report_of(third))}
+
+
+def test_async_with_does_not_block_the_loop():
+    gate = Gate()
+
+    async def main():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            for _ in range(5):
+                await asyncio.sleep(0.01)
+                ticks += 1
+            gate.event.set()
+
+        other = asyncio.create_task(tick())
+        async with nt.error_scope("a"):
+            x = submit(gate.array())
+        assert ticks == 5
+        await other
+        return x.item()
+
+    with nt.Stream("cpu"):
+        assert asyncio.run(main()) == 1
+
+
+def test_a_cancelled_task_leaves_its_scope_at_once():
+    gate = Gate()
+
+    async def request():
+        async with nt.error_scope("a"):
+            x = gate.array()
+            await nt.async_eval(x)
+
+    async def main():
+        task = asyncio.create_task(request())
+        while not gate.entered.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not gate.event.is_set()
+
+    try:
+        asyncio.run(main())
+    finally:
+        gate.event.set()
+
+
+def test_async_with_raises_and_notes_as_with_does():
+    async def fail():
+        async with nt.error_scope("a"):
+            submit_all.append(submit(singular()))
+
+    async def note():
+        async with nt.error_scope("a"):
+            submit_all.append(submit(singular()))
+            raise KeyError
+
+    submit_all = []
+    with pytest.raises(nt.LinAlgError):
+        asyncio.run(fail())
+    with pytest.raises(KeyError) as caught:
+        asyncio.run(note())
+    assert len(caught.value.__notes__) == 1
+
+
+STEPS = st.recursive(
+    st.sampled_from(["singular", "range", "good"]),
+    lambda inner: st.tuples(
+        st.sampled_from(["with", "async with", "thread", "stranger", "task"]),
+        st.lists(inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+class Program:
+    """Runs generated steps, and remembers which scope each array was submitted in."""
+
+    def __init__(self):
+        self.scopes = [None]
+        self.arrays = []  # (number of the scope, array)
+
+    async def run(self, steps, current):
+        tasks = []
+        for step in steps:
+            if isinstance(step, str):
+                make = {"singular": singular, "range": out_of_range}.get(step, lambda: nt.ones(2) + 1)
+                self.arrays.append((current, submit(make())))
+                continue
+            kind, inner = step
+            if kind == "task":
+                tasks.append(asyncio.create_task(self.run(inner, current)))
+            elif kind in ("thread", "stranger"):
+                number = current if kind == "thread" else 0
+                joined = self.scopes[number].attach() if number else contextlib.nullcontext()
+                thread = threading.Thread(target=self.in_thread, args=(inner, number, joined))
+                thread.start()
+                thread.join(30)
+                assert not thread.is_alive()
+            else:
+                number = len(self.scopes)
+                scope = nt.error_scope(f"scope {number}", raise_on_exit=False)
+                self.scopes.append(scope)
+                if kind == "with":
+                    with scope:
+                        await self.run(inner, number)
+                else:
+                    async with scope:
+                        await self.run(inner, number)
+        for task in tasks:
+            await task
+
+    def in_thread(self, steps, number, joined):
+        with joined:
+            asyncio.run(self.run(steps, number))
+
+
+@given(
+    steps=st.lists(STEPS, max_size=5),
+    faults=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 3)), max_size=2),
+)
+def test_scopes_collect_exactly_their_own(steps, faults):
+    before = counts()
+    program = Program()
+    with contextlib.ExitStack() as injected:
+        for at, times in faults:
+            injected.enter_context(nt.testing.inject("cpu", "page_fault", at=at, times=times))
+        asyncio.run(program.run(steps, 0))
+        with contextlib.suppress(nt.WaitTimeoutError):
+            for _, x in program.arrays:
+                nt.async_eval(x).wait(10)
+    collected = [None] + [scope.errors for scope in program.scopes[1:]]
+    found = difference(before)
+    assert found.get("collected", 0) == sum(len(errors) for errors in collected[1:])
+    unscoped = []
+    try:
+        nt.synchronize(timeout=10)
+    except nt.DeviceError as error:
+        unscoped = list(error.reports)
+    collected[0] = unscoped
+    found = difference(before)
+    assert found.get("struck", 0) == found.get("collected", 0) + found.get("raised", 0)
+    # What the arrays themselves say: each is one failed unit, or none.
+    spoilt = [[] for _ in program.scopes]
+    for number, x in program.arrays:
+        error = nt.async_eval(x).exception(10)
+        if error is not None:
+            assert error.report.scope == (f"scope {number}" if number else None)
+            spoilt[number].append(id(error.report))
+    for errors, expected in zip(collected, spoilt, strict=True):
+        assert sorted(id(report) for report in errors) == sorted(expected)
+
+
+# --- misuse, and the ends of processes ---------------------------------------------------------
+
+
+def test_a_scope_is_entered_once():
+    with nt.error_scope("a") as scope:
+        with pytest.raises(RuntimeError, match="'a' was entered before"):
+            scope.__enter__()
+    with pytest.raises(RuntimeError, match="'a' was entered before"), scope:
+        pass
+
+
+def test_scopes_are_left_in_order():
+    a, b = nt.error_scope("a"), nt.error_scope("b")
+    a.__enter__()
+    b.__enter__()
+    with pytest.raises(RuntimeError, match="'a' is left"):
+        a.__exit__(None, None, None)
+    b.__exit__(None, None, None)
+    a.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("name", ["", "req-7", "Anfrage \u00e4\u00f6", "a\0b", "x" * 5000, "\ud800"])
+def test_names(name):
+    with nt.error_scope(name, raise_on_exit=False) as scope:
+        x = submit(singular())
+    assert scope.name == name
+    assert report_of(x).scope == name
+    assert repr(scope) == f"nitinol.error_scope({name!r}, raise_on_exit=False)"
+
+
+@pytest.mark.parametrize("name", [None, 7, b"a"])
+def test_names_that_are_none(name):
+    with pytest.raises(TypeError, match="named by a str"):
+        nt.error_scope(name)
+
+
+def test_what_nobody_read_is_printed_at_exit():
+    done = run("""
+        with nt.error_scope("req-7", raise_on_exit=False) as scope:
+            x = nt.linalg.inv(nt.zeros((2, 2)))
+            nt.async_eval(x)
+        """)
+    assert done.returncode == 0
+    assert "1 device failure(s) that nobody has observed" in done.stderr
+    assert "singular_matrix: Matrix 0" in done.stderr
+    assert "error scope 'req-7'" in done.stderr
+
+
+def test_a_forked_child_may_leave_the_scope_of_its_parent():
+    out = succeed("""
+        with nt.error_scope("a", raise_on_exit=False) as scope:
+            x = nt.linalg.inv(nt.zeros((2, 2)))
+            nt.async_eval(x).wait()
+            child = os.fork()
+        if child == 0:
+            try: scope.errors
+            except RuntimeError as error: print("forked" in str(error), flush=True)
+            del scope
+            os._exit(0)
+        print(os.waitpid(child, 0)[1], scope.errors[0].code)
+        """)
+    assert out.splitlines() == ["True", "0 singular_matrix"]
