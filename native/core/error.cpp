@@ -129,9 +129,8 @@ std::vector<Ref<Report>> ErrorRecord::collect(Observer by, std::int64_t stream) 
     const bool enough = found.capacity() >= length && (length > 0 || !list);
     while (list) {
       Report* next = list->next_;
-      const bool wanted =
-          (stream < 0 || list->stream == static_cast<std::uint32_t>(stream)) &&
-          may_be_taken(*list, by);
+      const bool wanted = (stream < 0 || list->stream == static_cast<std::uint32_t>(stream)) &&
+                          may_be_taken(*list, by);
       if (list->observer() != Observer::nobody) {
         list->release();
       } else if (enough && wanted && list->observe(by)) {

@@ -108,8 +108,8 @@ void test_nothing_leaks() {
 // Failures arrive while others read the list, and while it is given up.
 void test_races(unsigned seed) {
   announce("test_races", seed);
-  NullDevice& device = NullDevice::make({.depth = 4, .threads = 2, .seed = seed,
-                                         .unit_faults = 500, .late = 200});
+  NullDevice& device =
+      NullDevice::make({.depth = 4, .threads = 2, .seed = seed, .unit_faults = 500, .late = 200});
   for (int round = 0; round < 20; ++round) {
     std::vector<Ref<Scope>> scopes;
     for (int i = 0; i < 3; ++i) scopes.push_back(scope("x"));

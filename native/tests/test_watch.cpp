@@ -70,8 +70,8 @@ void test_fires_after_the_last(int order) {
 
 void test_races(unsigned seed) {
   announce("test_races", seed);
-  NullDevice& device = NullDevice::make({.depth = 4, .threads = 3, .seed = seed,
-                                         .unit_faults = 100, .late = 300, .twice = 100});
+  NullDevice& device = NullDevice::make(
+      {.depth = 4, .threads = 3, .seed = seed, .unit_faults = 100, .late = 300, .twice = 100});
   std::vector<Stream*> streams;
   for (int i = 0; i < 4; ++i) streams.push_back(device.make_stream());
   constexpr int rounds = 300;

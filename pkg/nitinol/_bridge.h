@@ -129,9 +129,7 @@ inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline, 
 inline Evaluation* pending_work(Device* device, Stream* stream) {
   return nitinol::pending_work(device, stream).detach();
 }
-inline Evaluation* pending_in(const Scope* scope) {
-  return nitinol::pending_work(*scope).detach();
-}
+inline Evaluation* pending_in(const Scope* scope) { return nitinol::pending_work(*scope).detach(); }
 // Takes nothing over: `target` comes back from Watch::take_fired.
 inline void watch(Evaluation* evaluation, void* target) {
   (new Watch(Ref<Evaluation>::share(evaluation), target))->start();

@@ -231,6 +231,8 @@ def test_an_evaluation_is_let_go_of(gate):
         with contextlib.suppress(asyncio.CancelledError):
             await task
         del task
+        # asyncio itself keeps the last exception, and the frames in its traceback, for a moment.
+        await asyncio.sleep(0.01)
         gc.collect()
         assert seen() is None
 
@@ -238,6 +240,12 @@ def test_an_evaluation_is_let_go_of(gate):
 
 
 # --- thousands of requests, cancelled at random --------------------------------------------------
+
+
+def slowly(x):
+    """Have whoever came later to this stream wait, and the wake-ups of all streams."""
+    time.sleep(0.0005)
+    return x
 
 
 class Server:
@@ -256,7 +264,7 @@ class Server:
             async with scope:
                 x = nt.ones((2, 2)) * number
                 if kind == 1:
-                    x = nt.host_call(lambda a: a + 0, (2, 2), nt.float32, x)
+                    x = nt.host_call(slowly, (2, 2), nt.float32, x)
                 elif kind == 2:
                     x = nt.linalg.inv(x - number)
                 for _ in range(kind):
@@ -277,12 +285,13 @@ class Server:
             got = await task
         except asyncio.CancelledError:
             self.cancelled += 1
+            return
         except nt.LinAlgError as error:
-            assert number % 5 == 2
-            assert error.report.scope == f"req-{number}"
+            got = error.report.scope
+        if number % 5 == 2:
+            assert got == f"req-{number}"
             self.failed += 1
         else:
-            assert number % 5 != 2
             assert got == 20 * number
             self.right += 1
 
@@ -315,9 +324,7 @@ def test_cancelling_at_random(loops):
         server.right = server.failed = server.cancelled = 0
     before = state()
     threads = [
-        threading.Thread(
-            target=asyncio.run, args=(server.serve(1 + i * 100_000, total // loops),)
-        )
+        threading.Thread(target=asyncio.run, args=(server.serve(1 + i * 100_000, total // loops),))
         for i, server in enumerate(servers)
     ]
     for thread in threads:

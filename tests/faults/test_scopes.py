@@ -100,11 +100,13 @@ def test_the_group_works_with_except_star_and_with_except():
         with nt.error_scope("a"):
             kept += [submit(singular()), submit(out_of_range()), submit(singular())]
     except* nt.LinAlgError as group:
-        assert isinstance(group, nt.DeviceErrorGroup)
-        seen.append([report.code for report in group.reports])
+        seen.append((type(group), [report.code for report in group.reports]))
     except* nt.DeviceIndexError as group:
-        seen.append([report.code for report in group.reports])
-    assert seen == [["singular_matrix"] * 2, ["index_out_of_range"]]
+        seen.append((type(group), [report.code for report in group.reports]))
+    assert seen == [
+        (nt.DeviceErrorGroup, ["singular_matrix"] * 2),
+        (nt.DeviceErrorGroup, ["index_out_of_range"]),
+    ]
     with contextlib.suppress(nt.DeviceError), nt.error_scope("a"):
         kept += [submit(singular()), submit(out_of_range())]
 
@@ -168,7 +170,10 @@ def test_every_kind_of_submission():
     }
     for name, route in routes.items():
         x = singular()
-        with nt.error_scope(name, raise_on_exit=False) as scope, contextlib.suppress(nt.DeviceError):
+        with (
+            nt.error_scope(name, raise_on_exit=False) as scope,
+            contextlib.suppress(nt.DeviceError),
+        ):
             route(x)
         assert [report.scope for report in scope.errors] == [name]
 
@@ -187,9 +192,15 @@ def test_leaving_waits_for_the_work():
 
 def test_an_exception_of_the_body_wins_and_gets_notes():
     before = counts()
-    with pytest.raises(KeyError) as caught, nt.error_scope("a"):
-        kept = [submit(singular()), submit(out_of_range())]
-        raise KeyError("x")
+    kept = []
+
+    def body():
+        with nt.error_scope("a"):
+            kept.extend([submit(singular()), submit(out_of_range())])
+            raise KeyError("x")
+
+    with pytest.raises(KeyError) as caught:
+        body()
     notes = caught.value.__notes__
     assert len(notes) == 2
     assert notes[0] == f"In the error scope 'a': {report_of(kept[0]).message}"
@@ -205,14 +216,19 @@ def test_an_exception_of_the_body_that_is_the_failure_gets_no_note():
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_leaving_in_a_hurry_does_not_wait(kind):
-    gate = Gate()
+    gate, kept = Gate(), []
+
+    def body():
+        with nt.Stream("cpu"), nt.error_scope("a") as scope:
+            held = submit(gate.array())
+            kept.extend([submit(nt.linalg.inv(nt.zeros((2, 2)) * held)), scope])
+            raise kind
+
     try:
-        with nt.Stream("cpu"):
-            with pytest.raises(kind), nt.error_scope("a") as scope:
-                held = submit(gate.array())
-                x = submit(nt.linalg.inv(nt.zeros((2, 2)) * held))
-                raise kind
-            assert not nt.async_eval(x).done()
+        with pytest.raises(kind):
+            body()
+        x, scope = kept
+        assert not nt.async_eval(x).done()
     finally:
         gate.event.set()
     assert report_of(x).scope == "a"
@@ -290,9 +306,9 @@ def test_executors_join_with_attach():
         nt.async_eval(x).wait(10)
         return x
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        with nt.error_scope("a", raise_on_exit=False) as scope:
-            arrays = list(pool.map(job, [scope] * 20, range(20)))
+    pool = concurrent.futures.ThreadPoolExecutor(4)
+    with pool, nt.error_scope("a", raise_on_exit=False) as scope:
+        arrays = list(pool.map(job, [scope] * 20, range(20)))
     assert {id(report) for report in scope.errors} == {id(report_of(x)) for x in arrays[1::2]}
     assert [x.tolist() for x in arrays[::2]] == [[n + 1.0] * 2 for n in range(0, 20, 2)]
 
@@ -307,11 +323,11 @@ def test_a_scope_may_be_joined_after_it_was_left():
 
 
 def test_attach_inside_another_scope_is_innermost():
-    with nt.error_scope("a", raise_on_exit=False) as a:
-        with nt.error_scope("b", raise_on_exit=False) as b:
-            with a.attach():
-                x = submit(singular())
-            y = submit(out_of_range())
+    a, b = (nt.error_scope(name, raise_on_exit=False) for name in "ab")
+    with a, b:
+        with a.attach():
+            x = submit(singular())
+        y = submit(out_of_range())
     assert a.errors == [report_of(x)]
     assert b.errors == [report_of(y)]
 
@@ -420,7 +436,9 @@ class Program:
         tasks = []
         for step in steps:
             if isinstance(step, str):
-                make = {"singular": singular, "range": out_of_range}.get(step, lambda: nt.ones(2) + 1)
+                make = {"singular": singular, "range": out_of_range}.get(
+                    step, lambda: nt.ones(2) + 1
+                )
                 self.arrays.append((current, submit(make())))
                 continue
             kind, inner = step
@@ -491,9 +509,11 @@ def test_scopes_collect_exactly_their_own(steps, faults):
 
 
 def test_a_scope_is_entered_once():
-    with nt.error_scope("a") as scope:
-        with pytest.raises(RuntimeError, match="'a' was entered before"):
-            scope.__enter__()
+    with (
+        nt.error_scope("a") as scope,
+        pytest.raises(RuntimeError, match="'a' was entered before"),
+    ):
+        scope.__enter__()
     with pytest.raises(RuntimeError, match="'a' was entered before"), scope:
         pass
 
@@ -508,7 +528,9 @@ def test_scopes_are_left_in_order():
     a.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("name", ["", "req-7", "Anfrage \u00e4\u00f6", "a\0b", "x" * 5000, "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["", "req-7", "Anfrage \u00e4\u00f6", "a\0b", "x" * 5000, "\ud800"]
+)
 def test_names(name):
     with nt.error_scope(name, raise_on_exit=False) as scope:
         x = submit(singular())

@@ -21,7 +21,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_example(page, block, capsys):
-    """Run a block; it prints the comments behind its prints, or else the text in the block below."""
+    """Run a block; it prints the comments behind its prints, or the text in the next block."""
     block, *output = re.findall(r"```(?:python|text)\n(.*?)```", block, re.DOTALL)
     header = "" if "import nitinol" in block else "import nitinol as nt\n"
     exec(compile(header + block, page, "exec"), {"__name__": "__main__"})

@@ -47,7 +47,9 @@ def test_it_says_which_failures_are_planned():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/cpuinfo")
 def test_the_instruction_set_is_one_that_the_processor_has():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
-        flags = set(re.search(r"^(?:flags|Features)\s*:(.*)$", file.read(), re.MULTILINE)[1].split())
+        flags = set(
+            re.search(r"^(?:flags|Features)\s*:(.*)$", file.read(), re.MULTILINE)[1].split()
+        )
     found = _runtime.instruction_set()
     if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
         assert found == "v4"

@@ -36,8 +36,7 @@ struct ScheduleResult {
 // graphs whose inputs are there run on the calling thread (`may_run_inline`).
 // What fails of it belongs to `scope`. Throws std::bad_alloc before anything is claimed.
 // No GIL needed, none taken.
-ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline,
-                        Scope* scope = nullptr);
+ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline, Scope* scope = nullptr);
 
 // What is scheduled and unresolved on a stream (null: on all of a device's).
 Ref<Evaluation> pending_work(Device* device, Stream* stream);
