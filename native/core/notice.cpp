@@ -24,7 +24,7 @@ void Notices::failed(const Ref<Report>& report) noexcept {
 }
 
 void Notices::changed(Condition before, Condition now) noexcept {
-  if (before == now || changes_wanted_.load(std::memory_order_relaxed) == 0) return;
+  if (changes_wanted_.load(std::memory_order_relaxed) == 0) return;
   {
     std::lock_guard lock(mutex_);
     if (change_count_ == changes_.size()) {

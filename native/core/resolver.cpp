@@ -77,10 +77,7 @@ void fill_whole(Report& report, const Submission& submission, const Unit& first)
 // submission.
 Ref<Poison> fail(Submission& submission, Unit& unit, bool whole) noexcept {
   ErrorRecord& record = submission.device->record;
-  Health& health = submission.device->health;
-  const Condition before = health.condition();
-  health.failed(unit.fault.code);
-  submission.device->notices.changed(before, health.condition());
+  submission.device->health.failed(unit.fault.code);
   if (unit.secondary != Code::none) record.suppress();
   Ref<Poison> poison = record.blank();
   if (!poison) {
@@ -226,10 +223,7 @@ void Resolver::settle(Submission& submission, Node*& dead) noexcept {
   submission.device->units.fetch_add(submission.units.size(), std::memory_order_relaxed);
   submission.device->submissions.fetch_add(1, std::memory_order_relaxed);
   if (clean) {
-    Health& health = submission.device->health;
-    const Condition before = health.condition();
-    health.succeeded();
-    submission.device->notices.changed(before, health.condition());
+    submission.device->health.succeeded();
   } else {
     submission.device->record.keep_reserve();
   }

@@ -32,9 +32,14 @@ void test_only_for_listeners() {
   notices.listen_errors(-1);
   notices.listen_changes(1);
   notices.failed(x);
-  notices.changed(Condition::ok, Condition::ok);
   CHECK(!notices.any());
-  notices.changed(Condition::ok, Condition::lost);
+  // Health tells changes alone.
+  Health health(&notices);
+  health.failed(Code::singular_matrix);
+  CHECK(!notices.any());
+  health.failed(Code::device_removed);
+  health.succeeded();
+  health.failed(Code::timeout);
   Notices::Change change{};
   CHECK(notices.any() && notices.take_change(change) && !notices.take_change(change));
   CHECK(change.before == Condition::ok && change.now == Condition::lost);

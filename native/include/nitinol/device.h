@@ -83,8 +83,8 @@ class Device {
   Allocator memory;
   ErrorRecord record;
   Injector injector;
-  Health health;
   Notices notices;
+  Health health{&notices};
   std::atomic<std::uint64_t> submissions{0};
   std::atomic<std::uint64_t> units{0};
 

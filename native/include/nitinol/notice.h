@@ -14,7 +14,7 @@ namespace nitinol {
 
 class Report;
 
-// Filled by the resolver, emptied by the other runtime's thread (Python's notifier),
+// Filled by the resolver and by Health, emptied by the other runtime's thread (Python's notifier),
 // which HostQueue::poke wakes. Nothing is kept for nobody, and being told is not
 // observing.
 class Notices {
@@ -29,7 +29,7 @@ class Notices {
   void listen_changes(int more) noexcept { changes_wanted_.fetch_add(more); }
 
   void failed(const Ref<Report>& report) noexcept;
-  // Does nothing when the two are equal.
+  // In the order of the changes: each begins where the last one ended.
   void changed(Condition before, Condition now) noexcept;
 
   bool any() const noexcept { return any_.load(std::memory_order_acquire); }
