@@ -310,7 +310,12 @@ def state():
     for device in nt.devices():
         device.drain_errors()
     nt.eval(nt.ones(1) + 1)
-    return _runtime.live_nodes(), nt.Device("cpu").memory_stats()["in_use"]
+    kept = [type(x).__name__ for x in gc.get_objects()]
+    return (
+        _runtime.live_nodes(),
+        nt.Device("cpu").memory_stats()["in_use"],
+        *[kept.count(name) for name in ("Evaluation", "Waiters", "error_scope", "ErrorReport")],
+    )
 
 
 @pytest.mark.parametrize("loops", [1, 3])
