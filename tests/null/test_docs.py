@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+import nitinol as nt
+
 ROOT = pathlib.Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(page, block, id=f"{page}-{number}")
@@ -17,6 +19,14 @@ BLOCKS = [
         )
     )
 ]
+
+
+@pytest.fixture(autouse=True)
+def healthy():
+    """The device is as in a new process, whatever tests injected before."""
+    for step in range(8):
+        nt.eval(nt.ones(3) + step)
+    assert nt.Device("cpu").state == "ok"
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
