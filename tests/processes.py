@@ -20,29 +20,34 @@ nt.set_default_device(os.environ["NITINOL_TEST_DEVICE"])
 """
 
 
-def run(program, *arguments, timeout=60, header=HEADER, **environment):
+def environment(**more):
+    """Return the environment for a process that uses the tested package, with additions."""
+    inherited = {name: value for name, value in os.environ.items() if name != "NITINOL_FAULTS"}
+    # The tested package, wherever the tests found it.
+    path = str(Path(nitinol.__file__).parents[1])
+    paths = os.pathsep.join(p for p in (path, inherited.get("PYTHONPATH")) if p)
+    return {
+        **inherited,
+        "PYTHONPATH": paths,
+        "NITINOL_TEST_DEVICE": nitinol.default_device().name,
+        **more,
+    }
+
+
+def run(program, *arguments, timeout=60, header=HEADER, **more):
     """Run a Python program; give its return code, standard output and error, and seconds.
 
     Its default device is the one of the test.
 
     A program that hangs is killed, and fails the test.
     """
-    inherited = {name: value for name, value in os.environ.items() if name != "NITINOL_FAULTS"}
-    # The tested package, wherever the tests found it.
-    path = str(Path(nitinol.__file__).parents[1])
-    paths = os.pathsep.join(p for p in (path, inherited.get("PYTHONPATH")) if p)
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", header + textwrap.dedent(program), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={
-            **inherited,
-            "PYTHONPATH": paths,
-            "NITINOL_TEST_DEVICE": nitinol.default_device().name,
-            **environment,
-        },
+        env=environment(**more),
     )
     done.seconds = time.monotonic() - start
     return done

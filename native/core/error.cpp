@@ -30,6 +30,15 @@ Ref<Poison> Poison::merge(const Ref<Poison>& a, const Ref<Poison>& b) {
   return merged;
 }
 
+namespace {
+
+bool may_be_taken(const Report& report, Observer by) noexcept {
+  return !report.scope || by == Observer::printed ||
+         (by == Observer::drained && report.scope->abandoned());
+}
+
+}  // namespace
+
 void ErrorRecord::push_completed(Submission* submission) noexcept {
   submission->next_completed_ = completed_.load(std::memory_order_relaxed);
   while (!completed_.compare_exchange_weak(submission->next_completed_, submission,
@@ -120,7 +129,8 @@ std::vector<Ref<Report>> ErrorRecord::collect(Observer by, std::int64_t stream) 
     const bool enough = found.capacity() >= length && (length > 0 || !list);
     while (list) {
       Report* next = list->next_;
-      const bool wanted = stream < 0 || list->stream == static_cast<std::uint32_t>(stream);
+      const bool wanted = (stream < 0 || list->stream == static_cast<std::uint32_t>(stream)) &&
+                          may_be_taken(*list, by);
       if (list->observer() != Observer::nobody) {
         list->release();
       } else if (enough && wanted && list->observe(by)) {

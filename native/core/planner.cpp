@@ -252,7 +252,7 @@ void Planner::classify() {
   }
 }
 
-ScheduleResult Planner::run(std::span<Node* const> roots, bool may_run_inline) {
+ScheduleResult Planner::run(std::span<Node* const> roots, bool may_run_inline, Scope* scope) {
   struct Cleanup {
     Planner& planner;
     ~Cleanup() { planner.reset(); }
@@ -264,6 +264,10 @@ ScheduleResult Planner::run(std::span<Node* const> roots, bool may_run_inline) {
   split();
   classify();
   build();
+
+  if (scope) {
+    for (Plan& plan : plans_) plan.submission->scope = Ref<Scope>::share(scope);
+  }
 
   ScheduleResult result;
   const bool alone = plans_.size() == 1 && foreign_.empty() && plans_[0].dependencies.empty();

@@ -15,8 +15,9 @@ namespace nitinol {
 // submissions -> build units -> claim. Whatever may throw comes before `claim`.
 class Planner {
  public:
-  ScheduleResult run(std::span<Node* const> roots, bool may_run_inline);
-  static Ref<Evaluation> pending(Device* device, Stream* stream);
+  ScheduleResult run(std::span<Node* const> roots, bool may_run_inline, Scope* scope);
+  // Of null: of every device, every stream, whatever scope.
+  static Ref<Evaluation> pending(Device* device, Stream* stream, const Scope* scope);
   // The one planner, its vectors kept between calls; the graph lock is held.
   static Planner& shared();
 

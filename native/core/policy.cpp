@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "nitinol/error.h"
+#include "nitinol/notice.h"
 
 namespace nitinol {
 
@@ -87,15 +88,20 @@ Condition after_success(Condition now, std::uint32_t successes) noexcept {
   return successes >= successes_to_recover ? Condition::ok : now;
 }
 
+void Health::enter(Condition condition) noexcept {
+  const Condition before = condition_.exchange(condition, std::memory_order_acq_rel);
+  if (notices_ && before != condition) notices_->changed(before, condition);
+}
+
 void Health::failed(Code code) noexcept {
   successes_.store(0, std::memory_order_relaxed);
-  condition_.store(after_failure(condition(), code), std::memory_order_release);
+  enter(after_failure(condition(), code));
 }
 
 void Health::succeeded() noexcept {
   if (condition() == Condition::ok) return;
   const std::uint32_t n = successes_.fetch_add(1, std::memory_order_relaxed) + 1;
-  condition_.store(after_success(condition(), n), std::memory_order_release);
+  enter(after_success(condition(), n));
 }
 
 }  // namespace nitinol

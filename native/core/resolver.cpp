@@ -47,6 +47,7 @@ void fill(Report& report, const Submission& submission, Unit& unit) noexcept {
   report.instructions = instructions(unit);
   report.submission = submission.id;
   report.device = submission.device;
+  report.scope = submission.scope;
   add_arrays(report, unit.outputs);
   if (const Params* params = unit.outputs.empty() ? nullptr : unit.outputs[0]->params()) {
     std::strncpy(report.text, params->text.c_str(), Report::max_text - 1);
@@ -55,8 +56,26 @@ void fill(Report& report, const Submission& submission, Unit& unit) noexcept {
   report.exception = Ref<Keep>::adopt(std::exchange(unit.exception, nullptr));
 }
 
-// The poison of a failed unit, its report counted and pushed.
-Ref<Poison> fail(Submission& submission, Unit& unit) noexcept {
+bool ran(const Unit& unit) noexcept {
+  return unit.status == UnitStatus::succeeded || unit.status == UnitStatus::waiting;
+}
+
+// What the report of a submission that failed as a whole says of the units after `first`.
+void fill_whole(Report& report, const Submission& submission, const Unit& first) noexcept {
+  for (const ReportedEncoder& encoder : submission.outcome.encoders) {
+    if (report.encoder_count == Report::max_encoders) break;
+    report.encoders[report.encoder_count++] = encoder;
+  }
+  for (const Unit& unit : submission.units) {
+    if (&unit == &first || !ran(unit)) continue;
+    report.instructions += instructions(unit);
+    add_arrays(report, unit.outputs);
+  }
+}
+
+// The poison of a failed unit, its report counted and pushed. It may stand for the `whole`
+// submission.
+Ref<Poison> fail(Submission& submission, Unit& unit, bool whole) noexcept {
   ErrorRecord& record = submission.device->record;
   submission.device->health.failed(unit.fault.code);
   if (unit.secondary != Code::none) record.suppress();
@@ -66,13 +85,14 @@ Ref<Poison> fail(Submission& submission, Unit& unit) noexcept {
     record.suppress();
     return record.stand_in();
   }
-  fill(*poison->roots()[0], submission, unit);
-  record.push(poison->roots()[0]);
+  const Ref<Report>& report = poison->roots()[0];
+  fill(*report, submission, unit);
+  if (whole) fill_whole(*report, submission, unit);
+  // From here on others read it.
+  record.push(report);
+  if (submission.scope) submission.scope->add(report);
+  submission.device->notices.failed(report);
   return poison;
-}
-
-bool ran(const Unit& unit) noexcept {
-  return unit.status == UnitStatus::succeeded || unit.status == UnitStatus::waiting;
 }
 
 // A submission that failed as a whole is one failure, whatever its units thought: those
@@ -96,19 +116,7 @@ Ref<Poison> fail_whole(Submission& submission) noexcept {
   }
   first->fault = fault;
   first->phase = submission.outcome.phase;
-  Ref<Poison> poison = fail(submission, *first);
-  Report& report = *poison->roots()[0];
-  if (report.submission != submission.id) return poison;  // a stand-in
-  for (const ReportedEncoder& encoder : submission.outcome.encoders) {
-    if (report.encoder_count == Report::max_encoders) break;
-    report.encoders[report.encoder_count++] = encoder;
-  }
-  for (Unit& unit : submission.units) {
-    if (&unit == first || !ran(unit)) continue;
-    report.instructions += instructions(unit);
-    add_arrays(report, unit.outputs);
-  }
-  return poison;
+  return fail(submission, *first, true);
 }
 
 }  // namespace
@@ -182,7 +190,7 @@ void Resolver::settle(Submission& submission, Node*& dead) noexcept {
     }
     Ref<Poison> poison;
     if (unit.status == UnitStatus::failed) {
-      poison = fail(submission, unit);
+      poison = fail(submission, unit, false);
     } else if (ran(unit)) {
       poison = whole;
     }
@@ -267,6 +275,7 @@ void Resolver::resolve(Device& device) noexcept {
     Submission* next = list->next_in_list_;
     list->arena.clear();
     list->done.set();
+    Watch::resolved(*list);
     list->release();
     list = next;
   }

@@ -48,7 +48,7 @@ bool Evaluation::wait(std::int64_t nanoseconds) noexcept {
   return true;
 }
 
-ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline) {
+ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline, Scope* scope) {
   ScheduleResult result;
   bool settled = true;
   for (Node* root : roots) {
@@ -66,30 +66,41 @@ ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline) {
   }
   {
     std::lock_guard lock(graph_lock());
-    result = Planner::shared().run(roots, may_run_inline);
+    result = Planner::shared().run(roots, may_run_inline, scope);
   }
   if (result.for_caller) result.for_caller->device->run_on_caller(*result.for_caller);
   return result;
 }
 
-Ref<Evaluation> Planner::pending(Device* device, Stream* stream) {
+Ref<Evaluation> Planner::pending(Device* device, Stream* stream, const Scope* scope) {
   auto evaluation = Ref<Evaluation>::adopt(new Evaluation);
   std::lock_guard lock(graph_lock());
   const auto add = [&](Stream* s) {
     for (Submission* at = s->first_unresolved; at; at = at->next_) {
-      evaluation->waits_.push_back(Ref<Submission>::share(at));
+      if (!scope || at->scope.get() == scope) {
+        evaluation->waits_.push_back(Ref<Submission>::share(at));
+      }
     }
+  };
+  const auto add_all = [&](Device& each) {
+    for (Stream* s : each.streams_) add(s);
   };
   if (stream) {
     add(stream);
+  } else if (device) {
+    add_all(*device);
   } else {
-    for (Stream* s : device->streams_) add(s);
+    for (Device* each : Device::all()) add_all(*each);
   }
   return evaluation;
 }
 
 Ref<Evaluation> pending_work(Device* device, Stream* stream) {
-  return Planner::pending(device, stream);
+  return Planner::pending(device, stream, nullptr);
+}
+
+Ref<Evaluation> pending_work(const Scope& scope) {
+  return Planner::pending(nullptr, nullptr, &scope);
 }
 
 }  // namespace nitinol

@@ -189,6 +189,7 @@ from nitinol.manipulation import (
     transpose,
     unstack,
 )
+from nitinol.scope import error_scope
 from nitinol.searching import (
     argmax,
     argmin,
@@ -233,6 +234,7 @@ __all__ = [
     "async_eval",
     "default_device",
     "devices",
+    "error_scope",
     "eval",
     "host_call",
     "set_default_device",

@@ -13,12 +13,15 @@
 #include "cpu/device.h"
 #include "cpu/pool.h"
 #include "cpu/program.h"
+#include "cpu/simd/dispatch.h"
 #include "metal/start.h"
 #include "nitinol/device.h"
 #include "nitinol/graph.h"
 #include "nitinol/host.h"
 #include "nitinol/node.h"
 #include "nitinol/schedule.h"
+#include "nitinol/scope.h"
+#include "nitinol/watch.h"
 
 namespace nitinol::bridge {
 
@@ -116,9 +119,9 @@ inline Node* make_borrowed(DType dtype, const std::int64_t* shape, const std::in
   return Node::make_data(dtype, std::move(layout), stream, std::move(buffer)).detach();
 }
 
-inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline,
+inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline, Scope* scope,
                     Evaluation** evaluation) {
-  ScheduleResult result = nitinol::schedule({roots, count}, may_run_inline);
+  ScheduleResult result = nitinol::schedule({roots, count}, may_run_inline, scope);
   *evaluation = result.evaluation.detach();
   return static_cast<int>(result.refusal);
 }
@@ -126,6 +129,24 @@ inline int schedule(Node* const* roots, std::size_t count, bool may_run_inline,
 inline Evaluation* pending_work(Device* device, Stream* stream) {
   return nitinol::pending_work(device, stream).detach();
 }
+inline Evaluation* pending_in(const Scope* scope) { return nitinol::pending_work(*scope).detach(); }
+// Takes nothing over: `target` comes back from Watch::take_fired.
+inline void watch(Evaluation* evaluation, void* target) {
+  (new Watch(Ref<Evaluation>::share(evaluation), target))->start();
+}
+
+inline Scope* make_scope(const char* name, std::size_t length) {
+  return new Scope(std::string(name, length));
+}
+inline std::vector<Report*> reports_of(const Scope* scope) {
+  std::vector<Report*> reports;
+  auto found = scope->reports();
+  reports.reserve(found.size());
+  for (auto& report : found) reports.push_back(report.detach());
+  return reports;
+}
+inline const Scope* scope_of(const Report* report) { return report->scope.get(); }
+inline Report* take_error(Device* device) { return device->notices.take_error().detach(); }
 
 inline std::size_t poison_size(const Node* node) { return node->poison()->roots().size(); }
 inline Report* poison_report(const Node* node, std::size_t i) {
@@ -162,6 +183,13 @@ inline void* keep_translation(const Report* report, void* object) {
 
 inline void register_loop(Op op, DType in, void* run, void* context, void* auxiliary) {
   cpu::register_loop(op, in, {reinterpret_cast<cpu::StridedLoop>(run), context, auxiliary, false});
+}
+// The instruction set that the kernels compiled for several of them use here.
+inline const char* instruction_set() {
+#define NITINOL_X(name) #name,
+  static constexpr const char* names[] = {NITINOL_FOR_EACH_ISA(NITINOL_X)};
+#undef NITINOL_X
+  return names[static_cast<int>(cpu::simd::best_isa())];
 }
 inline bool has_loop(Op op, DType in, DType out) {
   return cpu::loop_for(op, in, out).run != nullptr;

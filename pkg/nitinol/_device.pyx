@@ -9,11 +9,12 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libcpp.vector cimport vector
 
 from nitinol cimport _native as native
 from nitinol._errors cimport group, to_exception, to_report
+from nitinol._scope cimport current_scope
 
 from nitinol import _openblas, dtypes
 from nitinol.errors import WaitTimeoutError
@@ -174,6 +175,9 @@ cdef class Device:
     def drain_errors(self):
         """Return the reports that nobody has observed yet, and mark them as observed.
 
+        Those of an error scope are left to it; once the scope is no longer referred to, they are
+        returned here as well.
+
         Returns
         -------
         list of ErrorReport
@@ -207,6 +211,73 @@ cdef class Device:
         """
         return {"submissions": self.device.submissions.load(), "units": self.device.units.load()}
 
+    def stats(self):
+        """Return the numbers of this device's life so far, for a monitor.
+
+        Returns
+        -------
+        dict of str to object
+            ``submissions`` and ``units`` that have ended, well or not; ``failures``, a dict of how
+            often each code struck (codes that never did are left out); ``unobserved``, the
+            failures that nobody has seen yet; ``suppressed``, second failures of a failed unit;
+            ``bytes_in_use``, ``bytes_cached``, ``bytes_peak`` and ``bytes_limit``.
+        """
+        cdef native.ErrorCounts counts = self.device.record.counts()
+        cdef native.MemoryStats memory = self.device.memory.stats()
+        cdef uint64_t n
+        cdef int code
+        failures = {}
+        for code in range(1, <int> native.Code.count_):
+            n = self.device.record.failures_by_code(<native.Code> code)
+            if n:
+                failures[native.code_name(<native.Code> code).decode()] = n
+        return {
+            "submissions": self.device.submissions.load(),
+            "units": self.device.units.load(),
+            "failures": failures,
+            "unobserved": counts.unobserved,
+            "suppressed": counts.suppressed,
+            "bytes_in_use": memory.in_use,
+            "bytes_cached": memory.cached,
+            "bytes_peak": memory.peak,
+            "bytes_limit": memory.limit,
+        }
+
+    def on_error(self, callback):
+        """Have a function called with the report of every failure from now on.
+
+        It is called on a thread of nitinol's, soon after the failure, and should return soon: the
+        wake-ups of awaits and the functions of `host_call` have the same thread. It can't wait for
+        device work that is not done. What it raises goes to `sys.unraisablehook`. Being told is
+        not observing: the failure is still raised, collected or drained.
+
+        Parameters
+        ----------
+        callback : callable
+            Called with one `ErrorReport`.
+
+        Returns
+        -------
+        Subscription
+            Its ``cancel()``, or leaving it as a context manager, ends the calls.
+        """
+        return _subscribe(self, "error", callback)
+
+    def on_state_change(self, callback):
+        """Have a function called whenever `state` changes from now on, as in `on_error`.
+
+        Parameters
+        ----------
+        callback : callable
+            Called with the state before and the state now, in the order of the changes.
+
+        Returns
+        -------
+        Subscription
+            Its ``cancel()``, or leaving it as a context manager, ends the calls.
+        """
+        return _subscribe(self, "state", callback)
+
     def __eq__(self, other):
         if not isinstance(other, Device):
             return NotImplemented
@@ -223,6 +294,13 @@ cdef class Device:
 
     def __reduce__(self):
         return Device, (self.name,)
+
+
+def _subscribe(Device device, str kind, callback):
+    # The notifier thread is in a module that imports this one.
+    from nitinol._runtime import Subscription
+
+    return Subscription(device, kind, callback)
 
 
 cdef Device wrap_device(native.Device* device):
@@ -374,8 +452,9 @@ cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) e
     """Schedule the nodes. Returns an owned evaluation, or NULL when nothing is left to wait for."""
     cdef native.Evaluation* evaluation = NULL
     cdef int refusal
+    cdef native.Scope* scope = current_scope()
     with nogil:
-        refusal = native.schedule(nodes, count, inline, &evaluation)
+        refusal = native.schedule(nodes, count, inline, scope, &evaluation)
     if refusal != 0:
         refuse(refusal)
     return evaluation
@@ -398,7 +477,8 @@ cdef bint inside_host_call() noexcept:
 cdef int refuse_wait() except -1:
     raise RuntimeError(
         "A host callback can't wait for device work that is not done, as that work may be waiting "
-        "for the callback: give the array to host_call as an argument instead.")
+        "for the callback: give the array to host_call as an argument instead. The same goes for "
+        "callbacks of evaluations and devices.")
 
 
 cdef double deadline_after(object timeout) except -1:
@@ -484,6 +564,8 @@ def take_unobserved(Device device):
 
 def synchronize(device_or_stream=None, timeout=None):
     """Wait for the work given so far, and raise every failure that nobody has observed.
+
+    Failures of work that was submitted in an error scope are the scope's to raise.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
-from nitinol._native cimport Device, Node, Report
+from nitinol._native cimport Device, Node, Report, Scope
 
 cdef int raise_poison(Node** nodes, size_t count) except -1
+cdef object scope_name(const Scope* scope)
 cdef object to_report(Report* report)
 cdef object to_exception(Report* report)
-cdef object group(list exceptions)
+cdef object group(list exceptions, object message=*)

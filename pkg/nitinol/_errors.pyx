@@ -58,7 +58,7 @@ cdef object to_report(Report* report):
                 else _domains[<int> report.fault.domain]),
         secondary=(None if report.secondary == native.Code.none
                    else native.code_name(report.secondary).decode()),
-        scope=None,
+        scope=scope_name(native.scope_of(report)),
         args=tuple([report.fault.args[i] for i in range(4)]),
         path=path,
         detail=text_of(report.detail),
@@ -87,11 +87,19 @@ cdef object to_exception(Report* report):
     return exception
 
 
-cdef object group(list exceptions):
+cdef object scope_name(const native.Scope* scope):
+    """Return the name that an error scope was given, or None."""
+    if scope == NULL:
+        return None
+    cdef bytes name = (<native.Scope*> scope).name()
+    return name.decode("utf-8", "surrogatepass")
+
+
+cdef object group(list exceptions, object message="Several device failures"):
     """Return one exception for several roots; a single one stays as it is."""
     if len(exceptions) == 1:
         return exceptions[0]
-    return errors.DeviceErrorGroup("Several device failures", exceptions)
+    return errors.DeviceErrorGroup(message, exceptions)
 
 
 cdef int raise_poison(Node** nodes, size_t count) except -1:

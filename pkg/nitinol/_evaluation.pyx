@@ -1,11 +1,23 @@
 """Evaluations: starting work, waiting for it, and raising what spoilt it."""
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc
 
 from nitinol cimport _native as native
 from nitinol._array cimport Array
-from nitinol._device cimport check_forked, check_settled, evaluate, reclaim, submit, wait_for
+from nitinol._device cimport (
+    check_forked,
+    check_open,
+    check_settled,
+    evaluate,
+    reclaim,
+    submit,
+    wait_for,
+)
 from nitinol._errors cimport raise_poison
+from nitinol._runtime cimport call_safely, start_notifier
+from nitinol._scope cimport ScopeHandle
 
 from nitinol.errors import DeviceError
 
@@ -23,6 +35,18 @@ cdef list flatten(object arrays, list into):
             raise TypeError(f"Arrays are evaluated, or lists, tuples and dicts of them, not "
                             f"{type(item).__name__}.")
     return into
+
+
+cdef object copied(object item):
+    """Return the same arrays in lists, tuples and dicts of our own."""
+    if isinstance(item, dict):
+        return {key: copied(value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        made = [copied(value) for value in item]
+        if isinstance(item, list):
+            return made
+        return item._make(made) if hasattr(item, "_fields") else tuple(made)
+    return item
 
 
 cdef class Nodes:
@@ -88,14 +112,58 @@ def async_eval(*arrays):
     -------
     Evaluation
     """
-    return Evaluation._start(flatten(arrays, []))
+    return Evaluation._start(arrays)
+
+
+def work_in(ScopeHandle handle):
+    """Return what was submitted in a scope and has not ended, as an Evaluation of no arrays."""
+    check_forked()
+    return Evaluation._of(native.pending_in(handle.scope))
+
+
+cdef class Waiters:
+    """Who is to be told that an evaluation is done. Called by the notifier thread, once."""
+
+    # (loop, future) of an await, (function, evaluation) of a callback; None once it is done.
+    # An await's frame keeps the evaluation alive, this does not: a cancelled one lets it go.
+    cdef list awaits
+    cdef list callbacks
+
+    def __cinit__(self):
+        self.awaits = []
+        self.callbacks = []
+
+    def __call__(self):
+        """Wake the loops; return what is to be called then."""
+        awaits, self.awaits = self.awaits, None
+        callbacks, self.callbacks = self.callbacks, None
+        for loop, future in awaits:
+            try:
+                loop.call_soon_threadsafe(_wake, future)
+            except RuntimeError:
+                pass  # the loop was closed, so nobody waits there any more
+        return callbacks
+
+
+def _wake(future):
+    """End an await, in its loop, unless it was cancelled."""
+    if not future.done():
+        future.set_result(None)
 
 
 cdef class Evaluation:
-    """Work that was started by `async_eval`."""
+    """Work that was started by `async_eval`; it may be awaited, as often as one likes.
+
+    Its habits are those of `concurrent.futures.Future`, but that it can't be cancelled: drop the
+    arrays and the evaluation, and what of the work has not started is skipped. Cancelling an
+    ``await`` of it stops the await alone.
+    """
 
     cdef native.Evaluation* evaluation
     cdef Nodes nodes
+    cdef tuple given
+    cdef Waiters waiters
+    cdef object __weakref__
 
     def __init__(self):
         raise TypeError("Evaluations are made by nitinol.async_eval.")
@@ -105,12 +173,46 @@ cdef class Evaluation:
             self.evaluation.release()
 
     @staticmethod
-    def _start(list arrays):
+    def _start(tuple arrays):
         cdef Evaluation made = Evaluation.__new__(Evaluation)
-        made.nodes = Nodes(arrays)
+        made.nodes = Nodes(flatten(arrays, []))
+        made.given = copied(arrays)
         made.evaluation = submit(made.nodes.at, made.nodes.count, False)
         reclaim()
         return made
+
+    @staticmethod
+    cdef Evaluation _of(native.Evaluation* evaluation):
+        """Wrap work that no arrays were named for; takes over the reference."""
+        cdef Evaluation made
+        try:
+            made = Evaluation.__new__(Evaluation)
+            made.nodes = Nodes([])
+            made.given = ()
+        except BaseException:
+            evaluation.release()
+            raise
+        made.evaluation = evaluation
+        return made
+
+    cdef Waiters _watch(self):
+        """Return the list of those who wait; from now on the notifier looks after it."""
+        cdef Waiters made
+        if self.waiters is None:
+            check_open()
+            start_notifier()
+            made = Waiters()
+            # Nothing between this look and the assignment lets another thread run.
+            if self.waiters is None:
+                self.waiters = made
+                Py_INCREF(made)  # the watch's reference
+                try:
+                    native.watch(self.evaluation, <void*> <PyObject*> made)
+                except BaseException:
+                    Py_DECREF(made)
+                    self.waiters = None
+                    raise
+        return self.waiters
 
     def done(self):
         """Return whether the work has ended, well or not."""
@@ -149,11 +251,13 @@ cdef class Evaluation:
         return None
 
     def result(self, timeout=None):
-        """Wait, and return the arrays as they were given, in one tuple.
+        """Wait, and return the arrays.
 
         Returns
         -------
-        tuple of Array
+        tuple
+            What `async_eval` was given, an item for each argument: an Array, or the lists, tuples
+            and dicts of arrays, as they were.
 
         Raises
         ------
@@ -163,4 +267,57 @@ cdef class Evaluation:
         self.wait(timeout)
         check_settled(self.nodes.at, self.nodes.count)
         raise_poison(self.nodes.at, self.nodes.count)
-        return tuple(self.nodes.arrays)
+        return self.given
+
+    def add_done_callback(self, fn):
+        """Have a function called with this evaluation when the work has ended, well or not.
+
+        If it has ended already, it is called at once, by this thread; otherwise on a thread of
+        nitinol's, where it should return soon, and can't wait for device work that is not done.
+        What it raises goes to `sys.unraisablehook`. Being called is not observing.
+
+        Parameters
+        ----------
+        fn : callable
+            Called with one argument. The evaluation is kept alive until then.
+        """
+        if not callable(fn):
+            raise TypeError(f"A callback is a function, not {type(fn).__name__}.")
+        cdef Waiters waiters
+        if not self.done():
+            waiters = self._watch()
+            if waiters.callbacks is not None:
+                waiters.callbacks.append((fn, self))
+                return
+        call_safely(fn, (self,))
+
+    def __await__(self):
+        """Wait in the running loop, and return the arrays as `result` does."""
+        cdef Waiters waiters
+        if not self.done():
+            waiters = self._watch()
+            loop = _running_loop()
+            if waiters.awaits is not None:
+                future = loop.create_future()
+                entry = (loop, future)
+                waiters.awaits.append(entry)
+                try:
+                    yield from future
+                finally:
+                    # Cancelled, or the loop is being closed.
+                    if waiters.awaits is not None:
+                        waiters.awaits.remove(entry)
+        return self.result()
+
+
+cdef object _get_running_loop = None
+
+
+cdef object _running_loop():
+    global _get_running_loop
+    if _get_running_loop is None:
+        # Not with the module: asyncio takes longer to import than all of nitinol's own.
+        from asyncio import get_running_loop
+
+        _get_running_loop = get_running_loop
+    return _get_running_loop()

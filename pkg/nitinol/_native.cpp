@@ -2,12 +2,13 @@
 // modules, which nitinol/_bootstrap.py finds in it.
 #include <Python.h>
 
-static int add_version(PyObject* module) {
-  return PyModule_AddStringConstant(module, "__version__", NITINOL_VERSION);
+static int add_constants(PyObject* module) {
+  if (PyModule_AddStringConstant(module, "__version__", NITINOL_VERSION) < 0) return -1;
+  return PyModule_AddStringConstant(module, "__build__", NITINOL_BUILD);
 }
 
 static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, reinterpret_cast<void*>(add_version)},
+    {Py_mod_exec, reinterpret_cast<void*>(add_constants)},
     {0, nullptr},
 };
 static PyModuleDef definition = {.m_base = PyModuleDef_HEAD_INIT,

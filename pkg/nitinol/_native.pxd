@@ -1,6 +1,7 @@
 # Every extern declaration, a block per C++ header, nothing else.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
+from libcpp.string cimport string
 from libcpp.vector cimport vector
 
 
@@ -66,6 +67,7 @@ cdef extern from "nitinol/fault.h" namespace "nitinol" nogil:
 cdef extern from "nitinol/policy.h" namespace "nitinol" nogil:
     cdef enum class Condition(uint8_t):
         ok
+        degraded
     const char* condition_name "nitinol::name"(Condition) noexcept
     cbool retryable(Code) noexcept
     cbool culprit(Code) noexcept
@@ -100,6 +102,24 @@ cdef extern from "nitinol/reclaim.h" namespace "nitinol" nogil:
 
         @staticmethod
         void free(Keep*) noexcept
+
+
+cdef extern from "nitinol/scope.h" namespace "nitinol" nogil:
+    cdef cppclass Scope:
+        const string& name() noexcept
+        void abandon() noexcept
+        void release() noexcept
+
+
+cdef extern from "nitinol/notice.h" namespace "nitinol" nogil:
+    cdef cppclass Notices:
+        cppclass Change:
+            Condition before
+            Condition now
+        void listen_errors(int) noexcept
+        void listen_changes(int) noexcept
+        cbool any() noexcept
+        cbool take_change(Change&) noexcept
 
 
 cdef extern from "nitinol/error.h" namespace "nitinol" nogil:
@@ -226,6 +246,7 @@ cdef extern from "nitinol/device.h" namespace "nitinol" nogil:
         ErrorRecord record
         Injector injector
         Health health
+        Notices notices
 
 
 cdef extern from "nitinol/schedule.h" namespace "nitinol" nogil:
@@ -238,6 +259,15 @@ cdef extern from "nitinol/schedule.h" namespace "nitinol" nogil:
     void close() noexcept
     cbool closed() noexcept
     cbool forked() noexcept
+
+
+cdef extern from "nitinol/watch.h" namespace "nitinol" nogil:
+    cdef cppclass Watch:
+        void* target() noexcept
+        Watch* next() noexcept
+
+        @staticmethod
+        Watch* take_fired() noexcept
 
 
 cdef extern from "nitinol/wait.h" namespace "nitinol" nogil:
@@ -290,8 +320,14 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     Node* make_leaf(DType, const int64_t*, int, Stream*) except +
     Node* make_borrowed(DType, const int64_t*, const int64_t*, int, void*, Stream*,
                         void*) except +
-    int schedule(Node**, size_t, cbool, Evaluation**) except +
+    int schedule(Node**, size_t, cbool, Scope*, Evaluation**) except +
     Evaluation* pending_work(Device*, Stream*) except +
+    Evaluation* pending_in(const Scope*) except +
+    void watch(Evaluation*, void*) except +
+    Scope* make_scope(const char*, size_t) except +
+    vector[Report*] reports_of(const Scope*) except +
+    const Scope* scope_of(const Report*) noexcept
+    Report* take_error(Device*) noexcept
     size_t poison_size(const Node*) noexcept
     Report* poison_report(const Node*, size_t) noexcept
     vector[Report*] collect(Device*, Observer, int64_t) except +
@@ -300,3 +336,4 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     void* keep_translation(const Report*, void*) except +
     void register_loop(Op, DType, void*, void*, void*) except +
     cbool has_loop(Op, DType, DType) noexcept
+    const char* instruction_set() noexcept

@@ -1,13 +1,14 @@
-"""The notifier thread, user functions as operations, injection, and the exit."""
+"""The notifier thread and what it calls, user functions as operations, injection, the exit."""
 
 import atexit
 import sys
 import threading
 import time
 
+from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
@@ -20,6 +21,7 @@ from nitinol._device cimport (
     stream_of,
     wrap_device,
 )
+from nitinol._errors cimport to_report
 
 import numpy
 
@@ -87,30 +89,190 @@ cdef int carry_out(native.HostCall* call) except -1:
     return 0
 
 
+# --- the notifier --------------------------------------------------------------------------
+
+
+cdef int ignore(object error, object where) except -1:
+    """Give an exception that has nobody to catch it to sys.unraisablehook."""
+    PyErr_SetObject(type(error), error)
+    PyErr_WriteUnraisable(where)
+    return 0
+
+
+cdef int call_safely(object function, tuple arguments) except -1:
+    """Call a function of the user's; an Exception that it raises has nobody to catch it."""
+    try:
+        function(*arguments)
+    except Exception as error:
+        ignore(error, function)
+    return 0
+
+
+cdef list take_calls():
+    """Wake up loops whose work is done; return what is to be called: functions and arguments."""
+    cdef native.Watch* watch = native.Watch.take_fired()
+    cdef native.Watch* following
+    cdef list calls = []
+    while watch != NULL:
+        following = watch.next()
+        waiters = <object> <PyObject*> watch.target()
+        Py_DECREF(waiters)  # the watch's reference
+        del watch
+        watch = following
+        try:
+            calls += [(function, (evaluation,)) for function, evaluation in waiters()]
+        except BaseException as error:
+            # No memory, or a loop that is none: the others are told all the same.
+            ignore(error, waiters)
+    return calls
+
+
+cdef list take_notices(Device device):
+    """Return the calls of those who subscribed to the failures and the state of a device."""
+    cdef native.Notices.Change change
+    cdef native.Report* report
+    cdef list calls = []
+    if not device.device.notices.any():
+        return calls
+    while True:
+        report = native.take_error(device.device)
+        if report == NULL:
+            break
+        try:
+            told = (to_report(report),)
+        finally:
+            report.release()
+        calls += [(each, told) for each in tuple(_subscriptions)
+                  if each.concerns(device, "error")]
+    while device.device.notices.take_change(change):
+        told = (native.condition_name(change.before).decode(),
+                native.condition_name(change.now).decode())
+        calls += [(each, told) for each in tuple(_subscriptions)
+                  if each.concerns(device, "state")]
+    return calls
+
+
+cdef int tell() except -1:
+    """Tell everybody who waits for something that has happened."""
+    cdef list calls = take_calls()
+    for device in devices():
+        calls += take_notices(device)
+    if not calls:
+        return 0
+    set_host_call(True)
+    try:
+        for function, arguments in calls:
+            try:
+                call_safely(function, arguments)
+            except BaseException as error:
+                # Whoever it is that wants to leave, this thread is needed.
+                ignore(error, function)
+    finally:
+        set_host_call(False)
+    return 0
+
+
+# Of all devices, in the order in which they were made.
+cdef list _subscriptions = []
+
+
+class Subscription:
+    """A function that a device calls on its failures or on changes of its state.
+
+    Made by `Device.on_error` and `Device.on_state_change`. As a context manager it ends with the
+    block.
+    """
+
+    def __init__(self, device, kind, callback):
+        if not callable(callback):
+            raise TypeError(f"A callback is a function, not {type(callback).__name__}.")
+        check_open()
+        start_notifier()
+        self._device, self._kind, self._callback = device, kind, callback
+        self._active = True
+        _subscriptions.append(self)
+        listen(device, kind, 1)
+
+    def concerns(self, device, kind):
+        """Return whether this is a subscription to that kind of news of that device."""
+        return self._kind == kind and self._device == device
+
+    def cancel(self):
+        """End the calls. One that has begun on the notifier's thread goes on."""
+        with _lock:
+            active, self._active = self._active, False
+        if active:
+            _subscriptions.remove(self)
+            listen(self._device, self._kind, -1)
+
+    def __call__(self, *news):
+        """Pass it on."""
+        if self._active:
+            self._callback(*news)
+
+    def __enter__(self):
+        """Return the subscription."""
+        return self
+
+    def __exit__(self, *exc):
+        """Cancel it."""
+        self.cancel()
+
+
+cdef int listen(Device device, str kind, int more) except -1:
+    if kind == "error":
+        device.device.notices.listen_errors(more)
+    else:
+        device.device.notices.listen_changes(more)
+    return 0
+
+
 def _notify():
     """The life of the notifier thread."""
-    cdef native.HostCall* call
     while not native.closed():
-        with nogil:
-            call = native.HostQueue.shared().take(500_000_000)
+        try:
+            attend()
+        except BaseException as error:
+            # Out of memory, most likely. Whoever waits for the next thing is still to be told.
+            ignore(error, _notify)
+    tell()
+
+
+cdef int attend() except -1:
+    """Wait for something to do, for half a second at most, and do it."""
+    cdef native.HostCall* call
+    with nogil:
+        call = native.HostQueue.shared().take(500_000_000)
+    try:
+        # Before a function of the user's, which may take its time.
+        tell()
+    finally:
         if call != NULL:
-            try:
-                carry_out(call)
-            except BaseException:
-                # No memory for the exception: the failure is told without it.
-                call.fault.code = native.Code.host_callback
-            finally:
-                # Whoever waits for the call must go on, whatever happened to it.
-                call.finished.set()
-        reclaim()
+            answer(call)
+    return reclaim()
+
+
+cdef int answer(native.HostCall* call) except -1:
+    """Carry out a host call; whoever waits for it goes on, whatever happened to it."""
+    try:
+        carry_out(call)
+    except BaseException:
+        # No memory for the exception: the failure is told without it.
+        call.fault.code = native.Code.host_callback
+    finally:
+        call.finished.set()
+    return 0
 
 
 cdef int start_notifier() except -1:
     global _thread
+    if _thread is not None:
+        return 0
     with _lock:
         if _thread is None:
-            _thread = threading.Thread(target=_notify, name="nitinol-notifier", daemon=True)
-            _thread.start()
+            thread = threading.Thread(target=_notify, name="nitinol-notifier", daemon=True)
+            thread.start()
+            _thread = thread
     return 0
 
 
@@ -131,8 +293,8 @@ def host_call(fn, shape, dtype, *arrays):
     -------
     Array
         The function runs on the host; the result goes to the device of the current stream or of
-        the arrays. Reading it raises `HostCallbackError`, with the function's exception as its ``__cause__``,
-        when that raised.
+        the arrays. Reading it raises `HostCallbackError`, with the function's exception as its
+        ``__cause__``, when that raised.
 
     Raises
     ------
@@ -219,6 +381,16 @@ def set_threads(int threads):
     return before
 
 
+def threads():
+    """Return how many threads split one kernel on the CPU."""
+    return native.concurrency()
+
+
+def instruction_set():
+    """Return which variant of the CPU's vector kernels is in use."""
+    return native.instruction_set().decode()
+
+
 def live_nodes():
     """Return how many nodes the process holds; for leak tests."""
     return native.Node.alive()
@@ -270,7 +442,9 @@ cdef int drain(double deadline) except -1:
 
 cdef int print_unobserved(list reports) except -1:
     lines = [f"nitinol: {len(reports)} device failure(s) that nobody has observed:"]
-    lines += [f"  {report.code}: {report.message}" for report in reports[:20]]
+    for report in reports[:20]:
+        where = "" if report.scope is None else f" In the error scope {report.scope!r}."
+        lines.append(f"  {report.code}: {report.message}{where}")
     if len(reports) > 20:
         lines.append(f"  ... and {len(reports) - 20} more.")
     try:

@@ -126,71 +126,186 @@ def test_work_that_was_dropped_before_it_started_is_skipped():
     assert difference(before) == {}
 
 
-ACTIONS = st.lists(
-    st.tuples(
-        st.sampled_from(["fail", "read", "drop", "drain", "synchronize", "exception", "depend"]),
-        st.integers(0, 9),
-    ),
-    max_size=25,
+KINDS = (
+    "fail",
+    "read",
+    "drop",
+    "drain",
+    "synchronize",
+    "exception",
+    "depend",
+    "collect",
+    "forget",
 )
+ACTIONS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9)), max_size=30)
+
+
+class Model:
+    """Which failures struck, whose they are, and who has seen them."""
+
+    def __init__(self):
+        self.before = counts()
+        self.arrays, self.roots = [], []  # each array, and the failures that spoilt it
+        self.owner = []  # of each failure: a scope's number, or None
+        self.waiting = set()
+        self.seen = {"raised": 0, "drained": 0, "collected": 0}
+        self.scopes = {}
+        for number in (0, 1):
+            self.scopes[number] = nt.error_scope(f"scope {number}")
+
+    def see(self, found, how):
+        self.seen[how] += len(found & self.waiting)
+        self.waiting -= found
+
+    def of(self, *owners):
+        return {i for i, owner in enumerate(self.owner) if owner in owners}
+
+    def act(self, action, which):
+        i = which % len(self.arrays) if self.arrays else None
+        if action == "fail":
+            number = [None, *self.scopes][which % 3]
+            with self.scopes[number].attach() if number is not None else contextlib.nullcontext():
+                self.arrays.append(fail())
+            self.roots.append({len(self.owner)})
+            self.waiting.add(len(self.owner))
+            self.owner.append(number)
+        elif action == "drain":
+            gone = {owner for owner in self.owner if owner not in self.scopes}
+            expected = self.of(None, *gone) & self.waiting
+            assert len(drain_errors()) == len(expected)
+            self.see(expected, "drained")
+        elif action == "synchronize":
+            expected = self.of(None) & self.waiting
+            if expected:
+                with pytest.raises(nt.DeviceError) as caught:
+                    nt.synchronize(timeout=10)
+                assert len(caught.value.reports) == len(expected)
+            else:
+                nt.synchronize(timeout=10)
+            self.see(expected, "raised")
+        elif action == "collect":
+            number = list(self.scopes)[which % 2]
+            expected = self.of(number)
+            assert len(self.scopes[number].errors) == len(expected)
+            self.see(expected, "collected")
+        elif action == "forget":
+            # The scope goes, and what nobody has seen of it is the device's.
+            del self.scopes[list(self.scopes)[which % 2]]
+            number = max([1, *self.scopes, *(o for o in self.owner if o is not None)]) + 1
+            self.scopes[number] = nt.error_scope(f"scope {number}")
+        elif i is None:
+            return
+        elif action == "read":
+            with pytest.raises(nt.DeviceError) as caught:
+                self.arrays[i].tolist()
+            assert len(caught.value.reports) == len(self.roots[i])
+            self.see(self.roots[i], "raised")
+        elif action == "exception":
+            assert nt.async_eval(self.arrays[i]).exception(10) is not None
+            self.see(self.roots[i], "raised")
+        elif action == "depend":
+            j = (which // 2) % len(self.arrays)
+            self.arrays.append(self.arrays[i] + self.arrays[j])
+            self.roots.append(self.roots[i] | self.roots[j])
+        elif action == "drop":
+            del self.arrays[i], self.roots[i]
+
+    def check(self):
+        expected = {
+            "struck": len(self.owner),
+            **self.seen,
+            "unobserved": len(self.waiting),
+        }
+        found = difference(self.before)
+        assert found == {name: value for name, value in expected.items() if value}
 
 
 @given(actions=ACTIONS)
 def test_any_order_of_failing_and_observing(actions):
-    before = counts()
-    arrays, roots = [], []  # each array, and which failures spoilt it
-    struck = 0
-    waiting = set()
-    raised = drained = 0
-
-    def see(found):
-        nonlocal raised
-        raised += len(found & waiting)
-        waiting.difference_update(found)
-
+    model = Model()
     for action, which in actions:
-        i = which % len(arrays) if arrays else None
-        if action == "fail":
-            arrays.append(fail())
-            roots.append({struck})
-            waiting.add(struck)
-            struck += 1
-        elif action == "drain":
-            assert len(drain_errors()) == len(waiting)
-            drained += len(waiting)
-            waiting.clear()
-        elif action == "synchronize":
-            if waiting:
-                with pytest.raises(nt.DeviceError) as caught:
+        model.act(action, which)
+        model.check()
+    left = len(model.waiting)
+    model.scopes.clear()
+    assert len(drain_errors()) == left
+
+
+def singular():
+    """An array that its own data spoilt, whatever other threads inject; unobserved."""
+    x = nt.linalg.inv(nt.zeros((2, 2)) + 0)
+    nt.async_eval(x).wait(10)
+    return x
+
+
+class Worker(threading.Thread):
+    """Carries out actions beside other threads, on its own arrays and on shared scopes."""
+
+    def __init__(self, actions, scopes, start):
+        super().__init__()
+        self.actions, self.scopes, self.barrier = actions, scopes, start
+        self.struck, self.drained, self.error = [0] * (len(scopes) + 1), [], None
+
+    def run(self):
+        try:
+            self.barrier.wait(10)
+            with nt.Stream():
+                self.work()
+        except BaseException as error:
+            self.error = error
+
+    def work(self):
+        arrays = []
+        for action, which in self.actions:
+            number = which % (len(self.scopes) + 1)
+            if action in ("fail", "depend", "forget"):
+                joined = self.scopes[number - 1].attach() if number else contextlib.nullcontext()
+                with joined:
+                    arrays.append(singular())
+                self.struck[number] += 1
+            elif action == "drain":
+                self.drained += drain_errors()
+            elif action == "synchronize":
+                with contextlib.suppress(nt.DeviceError):
                     nt.synchronize(timeout=10)
-                assert len(caught.value.reports) == len(waiting)
-                see(set(waiting))
-            else:
-                nt.synchronize(timeout=10)
-        elif i is None:
-            continue
-        elif action == "read":
-            with pytest.raises(nt.DeviceError) as caught:
-                arrays[i].tolist()
-            assert len(caught.value.reports) == len(roots[i])
-            see(roots[i])
-        elif action == "exception":
-            assert nt.async_eval(arrays[i]).exception(10) is not None
-            see(roots[i])
-        elif action == "depend":
-            j = (which // 2) % len(arrays)
-            arrays.append(arrays[i] + arrays[j])
-            roots.append(roots[i] | roots[j])
-        elif action == "drop":
-            del arrays[i], roots[i]
-    expected = {
-        "struck": struck,
-        "raised": raised,
-        "drained": drained,
-        "unobserved": len(waiting),
-    }
-    assert difference(before) == {name: value for name, value in expected.items() if value}
-    assert len(drain_errors()) == len(waiting)
+            elif action == "collect" and number:
+                for report in self.scopes[number - 1].errors:
+                    assert report.scope == self.scopes[number - 1].name
+            elif arrays and action == "drop":
+                del arrays[which % len(arrays)]
+            elif arrays:
+                x = arrays[which % len(arrays)]
+                if action == "read":
+                    observe_by_reading(x)
+                else:
+                    assert isinstance(nt.async_eval(x).exception(10), nt.LinAlgError)
+
+
+@given(programs=st.lists(ACTIONS, min_size=2, max_size=4))
+def test_threads_drops_and_scopes(programs):
+    before = counts()
+    scopes = [nt.error_scope(name, raise_on_exit=False) for name in ("a", "b")]
+    start = threading.Barrier(len(programs))
+    workers = [Worker(actions, scopes, start) for actions in programs]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+        assert worker.error is None, worker.error
+    struck = [sum(worker.struck[i] for worker in workers) for i in range(3)]
+    assert difference(before).get("struck", 0) == sum(struck)
+    # Each scope has what was submitted in it, seen or not, and nothing else.
+    assert [len(scope.errors) for scope in scopes] == struck[1:]
+    drained = [report for worker in workers for report in worker.drained]
+    drained += drain_errors()
+    assert len({id(report) for report in drained}) == len(drained)
+    assert {report.scope for report in drained} <= {None}
+    found = difference(before)
+    assert found.get("drained", 0) == len(drained)
+    seen = sum(found.get(name, 0) for name in ("raised", "drained", "collected"))
+    assert seen == sum(struck)
+    assert found.get("unobserved", 0) == 0
 
 
 def test_threads_that_observe_the_same_failures_count_them_once():

@@ -5,20 +5,36 @@ import re
 
 import pytest
 
+import nitinol as nt
+
 ROOT = pathlib.Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(page, block, id=f"{page}-{number}")
     for page in ("README.md", "docs/errors.md")
     for number, block in enumerate(
-        re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+        re.findall(
+            r"```python\n.*?```(?:\n\n```text\n.*?```)?",
+            (ROOT / page).read_text(encoding="utf-8"),
+            re.DOTALL,
+        )
     )
 ]
 
 
+@pytest.fixture(autouse=True)
+def healthy():
+    """The device is as in a new process, whatever tests injected before."""
+    for step in range(8):
+        nt.eval(nt.ones(3) + step)
+    assert nt.Device("cpu").state == "ok"
+
+
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_example(page, block, capsys):
-    """Run a block; each print with a comment behind it must print that comment."""
+    """Run a block; it prints the comments behind its prints, or the text in the next block."""
+    block, *output = re.findall(r"```(?:python|text)\n(.*?)```", block, re.DOTALL)
     header = "" if "import nitinol" in block else "import nitinol as nt\n"
     exec(compile(header + block, page, "exec"), {"__name__": "__main__"})
     expected = re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
+    expected += "".join(output).splitlines()
     assert capsys.readouterr().out.splitlines() == expected

@@ -10,6 +10,7 @@
 #include "nitinol/error.h"
 #include "nitinol/inject.h"
 #include "nitinol/memory.h"
+#include "nitinol/notice.h"
 #include "nitinol/policy.h"
 
 namespace nitinol {
@@ -82,7 +83,8 @@ class Device {
   Allocator memory;
   ErrorRecord record;
   Injector injector;
-  Health health;
+  Notices notices;
+  Health health{&notices};
   std::atomic<std::uint64_t> submissions{0};
   std::atomic<std::uint64_t> units{0};
 

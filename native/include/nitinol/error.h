@@ -13,6 +13,7 @@
 #include "nitinol/op.h"
 #include "nitinol/reclaim.h"
 #include "nitinol/ref.h"
+#include "nitinol/scope.h"
 
 namespace nitinol {
 
@@ -68,6 +69,7 @@ class Report : public Counted<Report> {
   std::uint8_t encoder_count = 0;
   ReportedEncoder encoders[max_encoders];
   Ref<Keep> exception;  // of a host callback
+  Ref<Scope> scope;     // that the work was submitted in; null: in none
   // What the other runtime shows for it: made when first asked for, one for all.
   mutable std::atomic<Keep*> translation{nullptr};
 
@@ -86,8 +88,13 @@ class Report : public Counted<Report> {
 
  private:
   friend class ErrorRecord;
+  friend class Notices;
+  friend class Scope;
   mutable std::atomic<Observer> observer_{Observer::nobody};
+  // Each list that a report may be on has a link of its own.
   Report* next_ = nullptr;
+  Report* next_in_scope_ = nullptr;
+  Report* next_notice_ = nullptr;
 };
 
 // The sorted set of root reports that spoilt an array. Shared by all who inherit it.
@@ -136,7 +143,8 @@ class ErrorRecord {
   // Marks as observed by `by`; counts it, and forgets it here now and then.
   bool observe(const Report& report, Observer by) noexcept;
   // The unobserved reports (stream < 0: of every stream), marked as observed by
-  // `by`, oldest first.
+  // `by`, oldest first. Those of a scope are left to it, but printed at exit, and
+  // drained once nobody can ask the scope.
   std::vector<Ref<Report>> collect(Observer by, std::int64_t stream);
 
   void suppress() noexcept { suppressed_.fetch_add(1, std::memory_order_relaxed); }

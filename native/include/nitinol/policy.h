@@ -24,14 +24,22 @@ Condition after_failure(Condition now, Code code) noexcept;
 // The condition after `successes` successes in a row.
 Condition after_success(Condition now, std::uint32_t successes) noexcept;
 
+class Notices;
+
 // A device's condition, updated by the resolver and loaded by anybody.
 class Health {
  public:
+  // Changes are told to `notices`.
+  explicit Health(Notices* notices = nullptr) noexcept : notices_(notices) {}
+
   Condition condition() const noexcept { return condition_.load(std::memory_order_acquire); }
   void failed(Code code) noexcept;
   void succeeded() noexcept;
 
  private:
+  void enter(Condition condition) noexcept;
+
+  Notices* const notices_;
   std::atomic<Condition> condition_{Condition::ok};
   std::atomic<std::uint32_t> successes_{0};
 };

@@ -20,7 +20,7 @@ class Evaluation : public Counted<Evaluation> {
 
  private:
   friend class Planner;
-  friend Ref<Evaluation> pending_work(Device* device, Stream* stream);
+  friend class Watch;
   std::vector<Ref<Submission>> waits_;
 };
 
@@ -34,11 +34,14 @@ struct ScheduleResult {
 
 // Plans what the roots need, hands it to the streams and returns at once. Small
 // graphs whose inputs are there run on the calling thread (`may_run_inline`).
-// Throws std::bad_alloc before anything is claimed. No GIL needed, none taken.
-ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline);
+// What fails of it belongs to `scope`. Throws std::bad_alloc before anything is claimed.
+// No GIL needed, none taken.
+ScheduleResult schedule(std::span<Node* const> roots, bool may_run_inline, Scope* scope = nullptr);
 
 // What is scheduled and unresolved on a stream (null: on all of a device's).
 Ref<Evaluation> pending_work(Device* device, Stream* stream);
+// The same of what was submitted in a scope, on every device.
+Ref<Evaluation> pending_work(const Scope& scope);
 
 // Tests force the cuts: 1 keeps every operation apart.
 void set_fusion_limit(int instructions) noexcept;

@@ -10,7 +10,9 @@
 #include "nitinol/node.h"
 #include "nitinol/program.h"
 #include "nitinol/ref.h"
+#include "nitinol/scope.h"
 #include "nitinol/wait.h"
+#include "nitinol/watch.h"
 
 namespace nitinol {
 
@@ -58,6 +60,7 @@ class Submission : public Counted<Submission> {
   std::uint64_t id = 0;
   Device* device = nullptr;
   Stream* stream = nullptr;
+  Ref<Scope> scope;  // what its failures belong to; null: to nobody in particular
   std::span<Unit> units;
   std::size_t planned_bytes = 0;  // the peak that its units need at once
   Arena arena;
@@ -75,6 +78,7 @@ class Submission : public Counted<Submission> {
   friend class ErrorRecord;
   friend class Planner;
   friend class Resolver;
+  friend class Watch;
   friend struct Stream;
 
   // A dependent's entry in the list of the submission it waits for. It lives in the
@@ -95,6 +99,7 @@ class Submission : public Counted<Submission> {
   Submission* next_in_list_ = nullptr;  // of those resolved together
 
   Submission* next_completed_ = nullptr;  // in the record's completion list
+  std::atomic<Watch*> watches_{nullptr};  // to be told when it is done
 };
 
 }  // namespace nitinol
