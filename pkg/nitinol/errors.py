@@ -319,6 +319,8 @@ def sentence(report: dict) -> str:
         what = _io_sentence(report)
     else:
         what = _TABLE[code][1].format(*args)
+    if report.get("detail"):
+        what += f" ({report['detail'].rstrip('.')})"
     return (
         f"{what}, while running {report['op']} on {report['device']} (stream {report['stream']})."
     )
