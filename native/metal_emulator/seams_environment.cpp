@@ -113,17 +113,16 @@ void apply_failure(Item& item) {
 
 void print_counters() {
   const Counters c = counters();
-  std::fprintf(stderr,
-               "metal_emulator: command_buffers=%llu encoders=%llu dispatches=%llu bytes_set=%llu "
-               "bytes_bound=%llu bytes_blitted=%llu libraries=%llu fast_math_libraries=%llu\n",
-               static_cast<unsigned long long>(c.command_buffers),
-               static_cast<unsigned long long>(c.encoders),
-               static_cast<unsigned long long>(c.dispatches),
-               static_cast<unsigned long long>(c.bytes_set),
-               static_cast<unsigned long long>(c.bytes_bound),
-               static_cast<unsigned long long>(c.bytes_blitted),
-               static_cast<unsigned long long>(c.libraries),
-               static_cast<unsigned long long>(c.fast_math_libraries));
+  std::fprintf(
+      stderr,
+      "metal_emulator: command_buffers=%llu encoders=%llu dispatches=%llu bytes_set=%llu "
+      "bytes_bound=%llu bytes_blitted=%llu libraries=%llu fast_math_libraries=%llu\n",
+      static_cast<unsigned long long>(c.command_buffers),
+      static_cast<unsigned long long>(c.encoders), static_cast<unsigned long long>(c.dispatches),
+      static_cast<unsigned long long>(c.bytes_set), static_cast<unsigned long long>(c.bytes_bound),
+      static_cast<unsigned long long>(c.bytes_blitted),
+      static_cast<unsigned long long>(c.libraries),
+      static_cast<unsigned long long>(c.fast_math_libraries));
 }
 
 void apply(Item& item) {
