@@ -151,9 +151,10 @@ ErrorCounts ErrorRecord::counts() const noexcept {
   c.drained = seen(Observer::drained);
   c.collected = seen(Observer::collected);
   c.printed = seen(Observer::printed);
+  c.recovered = recovered_.load(std::memory_order_acquire);
   c.suppressed = suppressed_.load(std::memory_order_relaxed);
   c.struck = struck_.load(std::memory_order_acquire);
-  c.unobserved = c.struck - c.raised - c.drained - c.collected - c.printed;
+  c.unobserved = c.struck - c.recovered - c.raised - c.drained - c.collected - c.printed;
   return c;
 }
 

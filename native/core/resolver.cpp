@@ -58,7 +58,7 @@ void fill(Report& report, const Submission& submission, Unit& unit) noexcept {
 // The poison of a failed unit, its report counted and pushed.
 Ref<Poison> fail(Submission& submission, Unit& unit) noexcept {
   ErrorRecord& record = submission.device->record;
-  submission.device->health.failed(unit.fault.code);
+  submission.device->health.failed(unit.fault);
   if (unit.secondary != Code::none) record.suppress();
   Ref<Poison> poison = record.blank();
   if (!poison) {
