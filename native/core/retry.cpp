@@ -127,8 +127,7 @@ class Retrier {
   bool runs(Device* device) {
     const Condition condition = device->health.condition();
     if (condition < Condition::suspended) return true;
-    result_.refusal =
-        condition == Condition::lost ? RetryRefusal::lost : RetryRefusal::suspended;
+    result_.refusal = condition == Condition::lost ? RetryRefusal::lost : RetryRefusal::suspended;
     result_.device = device;
     return false;
   }
@@ -153,8 +152,8 @@ class Retrier {
       }
       inputs.clear();
       for (Node* input : node->inputs()) inputs.push_back(current(input));
-      entry.made = Node::make(node->op_, node->dtype_, Layout(node->layout_), node->stream_,
-                              inputs, node->params_);
+      entry.made = Node::make(node->op_, node->dtype_, Layout(node->layout_), node->stream_, inputs,
+                              node->params_);
       entry.made->callback_ = node->callback_;
     }
   }

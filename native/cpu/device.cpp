@@ -289,7 +289,8 @@ void CpuDevice::launch(Unit& unit, const Fault& injected) noexcept {
 }
 
 bool CpuDevice::runs_inline(const Submission& submission) const noexcept {
-  return !injector.active() && health.takes_work() && estimate(submission, inline_limit) <= inline_limit;
+  return !injector.active() && health.takes_work() &&
+         estimate(submission, inline_limit) <= inline_limit;
 }
 
 bool CpuDevice::runs_on_caller(const Submission& submission) const noexcept {

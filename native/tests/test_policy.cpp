@@ -172,8 +172,7 @@ void test_decisions() {
   };
   bool covered[static_cast<int>(Code::count_)] = {};
   for (const auto& row : table) {
-    const Decision decision =
-        decide(row.code, row.raw, row.attempt, row.policy, row.history);
+    const Decision decision = decide(row.code, row.raw, row.attempt, row.policy, row.history);
     CHECK(decision.remedy == row.remedy);
     CHECK(decision.delay == row.delay);
     CHECK(decision.suspend == row.suspend);

@@ -1,22 +1,16 @@
 // Tests of retry: what failed is computed again with the same bits, what did not is left alone, and
 // a graph that can't be computed again is refused before anything is changed.
-#include "nitinol/retry.h"
-
-#include <atomic>
-#include <thread>
 #include <vector>
 
 #include "check.h"
+#include "nitinol/retry.h"
 #include "nitinol/schedule.h"
 #include "null_device.h"
-#include "random_graph.h"
 
 using namespace nitinol;
 using namespace nitinol::testing;
 
 namespace {
-
-constexpr std::int64_t second = 1000000000;
 
 const std::int64_t pair_shape[] = {2};
 
@@ -229,29 +223,6 @@ void test_refused() {
   CHECK(retry(roots).refusal == RetryRefusal::none);
 }
 
-// Nothing is submitted to a device that is closed, and every array says why.
-void test_turned_away() {
-  NullDevice& device = NullDevice::make();
-  Ref<Node> x = leaf(device, 5);
-  Ref<Node> failed = make(device, Op::concatenate, {x.get()}, 1);
-  device.fail_unit_of(1, Code::access_revoked);
-  run(device, {failed.get()});
-  Ref<Node> a = make(device, Op::concatenate, {x.get()}, 2);
-  Ref<Node> b = make(device, Op::concatenate, {failed.get()}, 3);
-  Ref<Node> c = make(device, Op::concatenate, {x.get()}, 4);
-  Node* roots[] = {a.get(), b.get(), c.get()};
-  schedule(roots, false);
-  c = nullptr;
-  Ref<Submission> submission = device.next();
-  Runner::skip_unwanted(*submission);
-  const Fault refusal = Runner::turn_away(device, *submission);
-  CHECK(refusal.code == Code::access_revoked && refusal.args[0] == 1 && !refusal.injected);
-  device.finish(submission, refusal);
-  CHECK(a->poison()->roots()[0]->fault.code == Code::access_revoked);
-  CHECK(a->poison() != failed->poison() && b->poison() == failed->poison());
-  CHECK(device.units_run == 0 && device.record.counts().struck == 2);
-}
-
 Ref<Node> update(NullDevice& device, Node* x, Node* fresh, Node* start, std::int64_t number) {
   return make(device, Op::slice_update, {x, fresh, start}, number);
 }
@@ -360,155 +331,15 @@ void test_deep() {
   CHECK(Node::alive() == alive && device.memory.stats().in_use == 0);
 }
 
-// What the policy mends in place is seen by nobody, and counted.
-void test_in_place() {
-  Behaviour behaviour;
-  behaviour.recovery = RecoveryPolicy{};
-  const auto strike = [&](Code code, std::uint64_t times, Phase phase) {
-    NullDevice& device = NullDevice::make(behaviour);
-    InjectionRule rule;
-    rule.code = code;
-    rule.times = times;
-    rule.phase = phase;
-    device.injector.add(rule);
-    Ref<Node> x = leaf(device, 10, 4), fresh = leaf(device, 77, 1), start = leaf(device, 2, 1);
-    Ref<Node> u = update(device, x.get(), fresh.get(), start.get(), 1);
-    Ref<Node> v = make(device, Op::negative, {u.get()}, 2);
-    x = nullptr;
-    run(device, {u.get(), v.get()});
-    const ErrorCounts counts = device.record.counts();
-    const bool mended = u->state() == State::ready;
-    CHECK(counts.recovered == (mended ? times : 0));
-    CHECK(counts.unobserved == (mended ? 0 : 1));
-    CHECK(counts.struck + counts.suppressed == times);
-    CHECK(device.record.failures(code) == counts.struck + counts.suppressed);
-    if (mended) {
-      CHECK((values(u) == std::vector<std::int64_t>{10, 11, 77, 13}));
-      CHECK((values(v) == std::vector<std::int64_t>{-10, -11, -77, -13}));
-      CHECK(device.health.condition() == Condition::ok);
-    } else {
-      CHECK(u->poison() == v->poison() && u->poison()->roots()[0]->fault.code == code);
-    }
-    return std::pair(mended, device.paused.load());
-  };
-  for (Phase phase : {Phase::encode, Phase::commit, Phase::completion}) {
-    CHECK(strike(Code::innocent_victim, 1, phase) == std::pair(true, std::uint64_t{1000}));
-    CHECK(strike(Code::innocent_victim, 3, phase) == std::pair(true, std::uint64_t{7000}));
-    CHECK(strike(Code::innocent_victim, 4, phase) == std::pair(false, std::uint64_t{7000}));
-    CHECK(strike(Code::impacting_interactivity, 2, phase) == std::pair(true, std::uint64_t{3000}));
-    CHECK(strike(Code::out_of_memory, 1, phase) == std::pair(true, std::uint64_t{0}));
-    CHECK(strike(Code::out_of_memory, 2, phase).first == false);
-    CHECK(strike(Code::internal, 1, phase).first && !strike(Code::internal, 2, phase).first);
-    for (Code code : {Code::timeout, Code::page_fault, Code::io, Code::singular_matrix}) {
-      CHECK(!strike(code, 1, phase).first);
-    }
-  }
-}
-
-// Random graphs fail; then parts of them are retried from several threads, while more is built.
-void test_random(unsigned seed) {
-  announce("test_random", seed);
-  std::mt19937 random(seed);
-  static constexpr int limits[] = {1, 3, 512};
-  set_fusion_limit(limits[random() % 3]);
-  Behaviour behaviour;
-  behaviour.depth = 1 + random() % 3;
-  behaviour.threads = 3;
-  behaviour.seed = seed;
-  behaviour.unit_faults = seed % 3 == 0 ? 0 : 40;
-  behaviour.whole_faults = seed % 3 == 1 ? 0 : 60;
-  behaviour.late = 300;
-  behaviour.later = seed % 5 < 2;
-  behaviour.inline_units = seed % 2 ? 3 : 0;
-  behaviour.caller_units = seed % 4 < 2 ? 8 : 0;
-  const std::int64_t alive = Node::alive();
-  NullDevice& device = NullDevice::make(behaviour);
-  std::vector<Stream*> streams{device.default_stream(), device.make_stream(), device.make_stream()};
-  const auto wait = [](const ScheduleResult& result) {
-    CHECK(result.refusal == Refusal::none);
-    for (int slices = 0; result.evaluation && !result.evaluation->wait(second / 10); ++slices) {
-      CHECK(slices < 600);
-    }
-  };
-  std::atomic<int> healed{0};
-  {
-    RandomGraph common(device, streams, seed);
-    for (int i = 0; i < 40; ++i) common.add();
-    wait(schedule(common.all(), false));
-    std::vector<RandomGraph> graphs;
-    for (unsigned t = 0; t < 3; ++t) graphs.emplace_back(device, streams, seed * 31 + t, &common);
-    const auto in_threads = [&](auto job) {
-      std::vector<std::thread> threads;
-      for (RandomGraph& graph : graphs) threads.emplace_back([&] { job(graph); });
-      for (std::thread& thread : threads) thread.join();
-    };
-    in_threads([&](RandomGraph& graph) {
-      for (int i = 0; i < 120; ++i) {
-        graph.add();
-        if (graph.random()() % 3 == 0) graph.drop();
-        if (graph.random()() % 12 == 0) wait(schedule(graph.pick(4), graph.random()() % 2));
-      }
-      wait(schedule(graph.all(), false));
-    });
-    device.calm = true;
-    common.judge();
-    for (RandomGraph& graph : graphs) graph.judge();
-    in_threads([&](RandomGraph& graph) {
-      for (int round = 0; round < 25; ++round) {
-        const std::vector<std::size_t> picked = graph.pick_numbers(4);
-        std::vector<Node*> roots;
-        for (std::size_t i : picked) roots.push_back(graph.node(i));
-        RetryResult result = retry(roots);
-        if (result.refusal == RetryRefusal::none) {
-          for (std::size_t i = 0; i < picked.size(); ++i) {
-            healed += graph.node(picked[i]) != result.nodes[i].get();
-            graph.rebind(picked[i], result.nodes[i]);
-            roots[i] = result.nodes[i].get();
-          }
-          if (graph.random()() % 2) result.nodes.clear();
-          wait(schedule(roots, graph.random()() % 2));
-        } else {
-          CHECK(result.refusal == RetryRefusal::donated);
-          CHECK(result.array->state() == State::ready);
-        }
-        for (int i = 0; i < 3; ++i) graph.add();
-        graph.drop();
-        wait(schedule(graph.all(), graph.random()() % 2));
-        graph.check_judged();
-      }
-    });
-    common.check_judged();
-    common.forget();
-  }
-  CHECK(seed % 3 == 0 || healed > 0);
-  while (!pending_work(&device, nullptr)->wait(second)) {
-  }
-  device.stop();
-  device.record.collect(Observer::drained, -1);
-  CHECK(device.record.counts().struck == device.failures());
-  CHECK(Node::alive() == alive);
-  CHECK(device.memory.stats().in_use == 0);
-  set_fusion_limit(max_instructions);
-}
-
 }  // namespace
 
-int main(int argc, char** argv) {
+int main() {
   test_shared();
   test_fails_again();
   test_fused();
   test_views();
   test_timeout();
   test_refused();
-  test_turned_away();
   test_donated();
   test_deep();
-  test_in_place();
-  if (argc > 1) {
-    test_random(static_cast<unsigned>(std::atoi(argv[1])));
-    return 0;
-  }
-  for (unsigned seed = 1; seed <= 12; ++seed) test_random(seed);
-  const unsigned fresh = std::random_device{}() % 1000000;
-  for (unsigned i = 0; i < 6; ++i) test_random(fresh + i);
 }

@@ -135,7 +135,7 @@ def cache_that_is_retried():
     nt.eval(cache)
     for row in range(5):
         cache = nt.slice_update(cache, nt.ones((1, 32)), row)
-        with nt.testing.inject("cpu", "page_fault", at=2), pytest.raises(nt.KernelFaultError):
+        with nt.testing.inject("cpu", "page_fault"), pytest.raises(nt.KernelFaultError):
             nt.eval(cache)
         nt.retry(cache)
 

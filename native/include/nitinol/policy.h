@@ -28,7 +28,7 @@ Condition after_success(Condition now, std::uint32_t successes) noexcept;
 
 // What a device does about failures by itself. Times are in nanoseconds.
 struct RecoveryPolicy {
-  std::uint32_t victim_retries = 3;         // in a row, of work that fell to somebody else's failure
+  std::uint32_t victim_retries = 3;  // in a row, of work that fell to somebody else's failure
   std::int64_t victim_backoff = 1'000'000;  // before the first of them; it doubles each time
   bool out_of_memory_retry = true;          // once, after the cache was freed
   bool internal_retry = true;               // once
