@@ -123,7 +123,7 @@ def chain_that_is_retried():
     for _ in range(2_000):
         x = x + 1
     total = nt.sum(x) + x
-    with nt.testing.inject("cpu", "timeout"), pytest.raises(nt.DeviceTimeoutError):
+    with nt.testing.inject(nt.default_device(), "timeout"), pytest.raises(nt.DeviceTimeoutError):
         nt.eval(total, first)
     nt.retry(total)
     nt.retry(first)
@@ -131,6 +131,8 @@ def chain_that_is_retried():
 
 
 def cache_that_is_retried():
+    if nt.default_device().kind != "cpu":
+        return  # where units don't run in turn, the cache may have been donated
     cache = nt.zeros((64, 32)) + 0
     nt.eval(cache)
     for row in range(5):

@@ -11,6 +11,15 @@ CPU = nt.Device("cpu")
 PHASES = ("encode", "commit", "completion")
 
 
+@pytest.fixture(autouse=True)
+def default_device():
+    """The CPU, whose units run in turn: what that allows is what is tested here."""
+    before = nt.default_device()
+    nt.set_default_device(CPU)
+    yield CPU
+    nt.set_default_device(before)
+
+
 def counts():
     return CPU.error_counts()
 

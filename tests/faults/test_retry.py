@@ -31,6 +31,15 @@ RULES = st.lists(
 )
 
 
+@pytest.fixture(autouse=True)
+def default_device():
+    """The CPU, whose units run in turn: what that allows is what is tested here."""
+    before = nt.default_device()
+    nt.set_default_device(CPU)
+    yield CPU
+    nt.set_default_device(before)
+
+
 @contextlib.contextmanager
 def fusion(limit):
     before = _runtime.set_fusion_limit(limit)
