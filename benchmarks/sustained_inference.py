@@ -115,6 +115,8 @@ def load(options):
 
     try:
         device = nt.Device(options.device) if options.device else nt.default_device()
+        # Each planned failure is to be met: none is mended before anybody sees it.
+        device.recovery = nt.RecoveryPolicy.none()
         path = options.model or fetch_model()
     except (DownloadError, ValueError, TypeError) as error:
         raise UsageError(str(error)) from error

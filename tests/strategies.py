@@ -26,6 +26,17 @@ def dtypes_of(device, names=EVERY):
     return found
 
 
+@st.composite
+def one_of(draw, names):
+    """One of `names` that the device has."""
+    return draw(st.sampled_from(dtypes_of(nt.default_device(), names)))
+
+
+def widest_float():
+    """The real dtype with the most digits that the device has."""
+    return dtypes_of(nt.default_device(), REALS)[-1]
+
+
 def elements(dtype, special=True, bound=100):
     """Values of `dtype` that every operation can take; `special` allows NaN and infinities."""
     dtype = np.dtype(dtype)
@@ -49,7 +60,7 @@ def elements(dtype, special=True, bound=100):
 @st.composite
 def arrays(draw, dtypes=EVERY, shape=shapes, special=True, bound=100):
     """NumPy arrays with one of `dtypes`, of those that the device has, and one of `shape`."""
-    dtype = draw(st.sampled_from(dtypes_of(nt.default_device(), dtypes)))
+    dtype = draw(one_of(dtypes))
     size = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
     values = elements(dtype, special, bound)
     return draw(hnp.arrays(np.dtype(dtype), size, elements=values))

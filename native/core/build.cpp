@@ -43,7 +43,7 @@ void Planner::build() {
     if (groups_[g].parent != g) continue;
     const std::uint32_t p = groups_[g].submission;
     Unit& unit = units[p][counts[p]++];
-    if (groups_[g].fusable) {
+    if (info(items_[groups_[g].head].node->op_).elementwise) {
       build_program(plans_[p], groups_[g], unit);
     } else {
       build_kernel(plans_[p], groups_[g], unit);

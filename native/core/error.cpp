@@ -161,9 +161,11 @@ ErrorCounts ErrorRecord::counts() const noexcept {
   c.drained = seen(Observer::drained);
   c.collected = seen(Observer::collected);
   c.printed = seen(Observer::printed);
+  c.recovered = recovered_.load(std::memory_order_acquire);
+  c.retried = retried_.load(std::memory_order_relaxed);
   c.suppressed = suppressed_.load(std::memory_order_relaxed);
   c.struck = struck_.load(std::memory_order_acquire);
-  c.unobserved = c.struck - c.raised - c.drained - c.collected - c.printed;
+  c.unobserved = c.struck - c.recovered - c.raised - c.drained - c.collected - c.printed;
   return c;
 }
 

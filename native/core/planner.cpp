@@ -195,10 +195,10 @@ void Planner::group() {
     Item& item = items_[i];
     if (item.node->op_ == Op::view) continue;
     const std::uint32_t part = one_stream_ ? 0 : part_of(item);
-    const bool elementwise = info(item.node->op_).elementwise;
-    if (elementwise && join(i, part)) continue;
+    const bool fusable = info(item.node->op_).elementwise && !item.node->alone_;
+    if (fusable && join(i, part)) continue;
     item.group = static_cast<std::uint32_t>(groups_.size());
-    groups_.push_back(Group{item.group, i, i, 1, part, none, none, elementwise});
+    groups_.push_back(Group{item.group, i, i, 1, part, none, none, fusable});
     note_reads(item);
   }
 }
@@ -216,14 +216,18 @@ void Planner::split() {
   });
   for (std::uint32_t p : order) {
     Part& part = parts_[p];
+    std::uint32_t room = 0;  // in the submission that was begun last
     for (std::size_t i = 0; i < part.groups.size(); ++i) {
-      if (i % max_units == 0) {
+      const bool alone = items_[groups_[part.groups[i]].head].node->alone_;
+      if (room == 0 || alone) {
+        room = alone ? 1 : max_units;
         Plan plan;
         plan.submission = Ref<Submission>::adopt(new Submission);
         plan.submission->device = part.stream->device;
         plan.submission->stream = part.stream;
         plans_.push_back(std::move(plan));
       }
+      --room;
       groups_[part.groups[i]].submission = static_cast<std::uint32_t>(plans_.size() - 1);
     }
   }

@@ -45,7 +45,7 @@ class Planner {
     std::uint32_t part;
     std::uint32_t deepest = none;  // the latest group it reads
     std::uint32_t submission = none;
-    bool fusable;
+    bool fusable;  // nodes may join it
   };
 
   struct Part {  // what one stream may run without waiting for another in between

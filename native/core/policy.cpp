@@ -1,6 +1,8 @@
 // The tables behind the decisions about failures.
 #include "nitinol/policy.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "nitinol/error.h"
@@ -88,20 +90,161 @@ Condition after_success(Condition now, std::uint32_t successes) noexcept {
   return successes >= successes_to_recover ? Condition::ok : now;
 }
 
+bool counts_against_budget(Code code) noexcept {
+  return culprit(code) && row(code).worst != Condition::ok;
+}
+
+namespace {
+
+// The driver's numbers that "internal" is known to hide.
+Code unmerged(Code code, std::int64_t raw) noexcept {
+  if (code != Code::internal) return code < Code::count_ ? code : Code::internal;
+  if (raw == 5) return Code::innocent_victim;
+  if (raw == 14) return Code::impacting_interactivity;
+  return code;
+}
+
+std::int64_t backoff(const RecoveryPolicy& policy, std::uint32_t attempt) noexcept {
+  const std::int64_t first = std::clamp<std::int64_t>(policy.victim_backoff, 0, longest_backoff);
+  return std::min(first << std::min<std::uint32_t>(attempt, 30), longest_backoff);
+}
+
+}  // namespace
+
+Decision decide(Code code, std::int64_t raw, std::uint32_t attempt, const RecoveryPolicy& policy,
+                const History& history) noexcept {
+  const Code known = unmerged(code, raw);
+  Decision decision;
+  decision.suspend = counts_against_budget(known) && policy.culprit_budget != 0 &&
+                     history.culprits >= policy.culprit_budget;
+  if (decision.suspend || history.condition == Condition::lost) return decision;
+  switch (known) {
+    case Code::innocent_victim:
+      if (attempt >= policy.victim_retries) return decision;
+      decision.remedy = Remedy::again;
+      decision.delay = backoff(policy, attempt);
+      return decision;
+    case Code::impacting_interactivity:
+      if (!policy.split_interactivity || attempt >= policy.victim_retries) return decision;
+      decision.remedy = Remedy::split;
+      decision.delay = backoff(policy, attempt);
+      return decision;
+    case Code::out_of_memory:
+      if (policy.out_of_memory_retry && attempt == 0) decision.remedy = Remedy::trim;
+      return decision;
+    case Code::internal:
+      if (policy.internal_retry && attempt == 0) decision.remedy = Remedy::again;
+      return decision;
+    default:
+      return decision;
+  }
+}
+
+std::int64_t Health::clock() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+std::uint32_t Health::culprits(std::int64_t now) const noexcept {
+  const std::uint64_t kept = std::min<std::uint64_t>(blames_, blamed_.size());
+  return static_cast<std::uint32_t>(
+      std::count_if(blamed_.begin(), blamed_.begin() + static_cast<std::ptrdiff_t>(kept),
+                    [&](std::int64_t when) { return now - when < policy_.culprit_window; }));
+}
+
+void Health::blame(std::int64_t now) noexcept { blamed_[blames_++ % blamed_.size()] = now; }
+
+// Every change goes through here, under the lock, so they are told in their order.
 void Health::enter(Condition condition) noexcept {
   const Condition before = condition_.exchange(condition, std::memory_order_acq_rel);
   if (notices_ && before != condition) notices_->changed(before, condition);
 }
 
 void Health::failed(Code code) noexcept {
+  Fault fault;
+  fault.code = code;
+  failed(fault);
+}
+
+void Health::failed(const Fault& fault, std::int64_t now) noexcept {
+  std::lock_guard lock(mutex_);
   successes_.store(0, std::memory_order_relaxed);
-  enter(after_failure(condition(), code));
+  const Condition before = condition();
+  const Condition after = after_failure(before, fault.code);
+  if (counts_against_budget(fault.code)) blame(now);
+  if (after == Condition::lost && before != Condition::lost) {
+    injected_loss_ = fault.injected;
+    before_loss_ = before;
+    refusal_ = Fault{};
+    refusal_.code = fault.code;
+    refusal_.args[0] = 1;
+    closed_.store(true, std::memory_order_release);
+  }
+  if (after == Condition::lost || !counts_against_budget(fault.code)) return enter(after);
+  const std::uint32_t count = culprits(now);
+  // Whether it may be tried again is not asked here, only whether that was one too many.
+  if (!decide(fault.code, fault.raw, 0, policy_, {after, count}).suspend) return enter(after);
+  refusal_ = Fault{};
+  refusal_.code = Code::not_permitted;
+  refusal_.args[0] = count;
+  refusal_.args[1] = policy_.culprit_window / 1'000'000;
+  closed_.store(true, std::memory_order_release);
+  enter(Condition::suspended);
+}
+
+Decision Health::consider(const Fault& fault, std::uint32_t attempt, std::int64_t now) noexcept {
+  std::lock_guard lock(mutex_);
+  const bool blamed = counts_against_budget(unmerged(fault.code, fault.raw));
+  const Decision decision = decide(fault.code, fault.raw, attempt, policy_,
+                                   {condition(), culprits(now) + (blamed ? 1u : 0u)});
+  if (decision.remedy != Remedy::fail && blamed) blame(now);
+  return decision;
 }
 
 void Health::succeeded() noexcept {
   if (condition() == Condition::ok) return;
+  std::lock_guard lock(mutex_);
+  // What was under way when the device was closed does not open it.
+  if (closed_.load(std::memory_order_relaxed)) return;
   const std::uint32_t n = successes_.fetch_add(1, std::memory_order_relaxed) + 1;
   enter(after_success(condition(), n));
+}
+
+Fault Health::refusal() const noexcept {
+  std::lock_guard lock(mutex_);
+  return refusal_;
+}
+
+bool Health::reset() noexcept {
+  std::lock_guard lock(mutex_);
+  if (condition() == Condition::lost) return false;
+  blames_ = 0;
+  successes_.store(0, std::memory_order_relaxed);
+  closed_.store(false, std::memory_order_release);
+  enter(Condition::ok);
+  return true;
+}
+
+void Health::end_injection() noexcept {
+  std::lock_guard lock(mutex_);
+  if (condition() != Condition::lost || !injected_loss_) return;
+  injected_loss_ = false;
+  successes_.store(0, std::memory_order_relaxed);
+  closed_.store(false, std::memory_order_release);
+  enter(before_loss_);
+}
+
+RecoveryPolicy Health::policy() const noexcept {
+  std::lock_guard lock(mutex_);
+  return policy_;
+}
+
+void Health::set_policy(const RecoveryPolicy& policy) noexcept {
+  std::lock_guard lock(mutex_);
+  policy_ = policy;
+  policy_.victim_retries = std::min(policy.victim_retries, most_retries);
+  policy_.culprit_budget = std::min(policy.culprit_budget, largest_culprit_budget);
 }
 
 }  // namespace nitinol

@@ -77,7 +77,7 @@ void fill_whole(Report& report, const Submission& submission, const Unit& first)
 // submission.
 Ref<Poison> fail(Submission& submission, Unit& unit, bool whole) noexcept {
   ErrorRecord& record = submission.device->record;
-  submission.device->health.failed(unit.fault.code);
+  submission.device->health.failed(unit.fault);
   if (unit.secondary != Code::none) record.suppress();
   Ref<Poison> poison = record.blank();
   if (!poison) {

@@ -169,16 +169,70 @@ void Runner::find_donor(Unit& unit, const Recycler* recycler) noexcept {
   output->buffer_ = storage->buffer_;
 }
 
+bool Runner::overwrites(const Unit& unit) noexcept {
+  constexpr std::int64_t scatter_set = 0;
+  if (unit.op != Op::scatter) return unit.op == Op::slice_update || unit.op == Op::strided_update;
+  const Params* params = unit.outputs[0]->params();
+  return params && params->ints.size() > 1 && params->ints[1] == scatter_set;
+}
+
+// Where it writes must be what it was: positions that are computed anew might come from a
+// function of the user.
+bool Runner::repeatable_later(const Unit& unit) noexcept {
+  if (!unit.outputs[0]->stream()->device->runs_in_turn() || !overwrites(unit)) return false;
+  return std::none_of(unit.inputs.begin() + 2, unit.inputs.end(), [&](const Node* position) {
+    return std::find(unit.releases.begin(), unit.releases.end(), position->storage()) !=
+           unit.releases.end();
+  });
+}
+
+bool Runner::again(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept {
+  Device& device = *unit.outputs[0]->stream()->device;
+  if (!device.runs_in_turn()) return false;
+  if (unit.donor && wrote && !overwrites(unit)) return false;
+  // The function of the user was called, and is not called twice without being asked for.
+  if (unit.op == Op::host_call && phase == Phase::completion) return false;
+  const Decision decision = device.health.consider(fault, unit.attempts);
+  if (decision.remedy == Remedy::fail) return false;
+  if (decision.remedy == Remedy::trim) device.memory.trim();
+  // (What is to be split is as small as it gets: a unit that runs by itself.)
+  device.record.retried(fault.code);
+  if (unit.secondary != Code::none) device.record.suppress();
+  unit.secondary = Code::none;
+  ++unit.attempts;
+  unit.pause = static_cast<std::uint32_t>(decision.delay / 1000);
+  unit.donor = nullptr;
+  for (Node* output : unit.outputs) output->buffer_ = nullptr;
+  return true;
+}
+
+Fault Runner::turn_away(Device& device, Submission& submission) noexcept {
+  if (device.health.takes_work()) return {};
+  bool any = false;
+  for (Unit& unit : submission.units) {
+    refuse(unit);
+    any = any || unit.status == UnitStatus::waiting;
+  }
+  return any ? device.health.refusal() : Fault{};
+}
+
 void Runner::conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote,
                       Recycler* recycler) noexcept {
   if (fault.code != Code::none) {
+    if (again(unit, fault, phase, wrote)) return;
+    if (unit.attempts) give_up(unit);
     unit.fault = fault;
     unit.phase = phase;
-    if (wrote) consume(unit);
+    if (wrote && unit.donor && repeatable_later(unit)) {
+      unit.donor->consumed_ = true;
+    } else if (wrote) {
+      consume(unit);
+    }
     doom(unit, UnitStatus::failed, recycler);
     return;
   }
   consume(unit);
+  if (unit.attempts) unit.outputs[0]->stream()->device->record.recover(unit.attempts);
   unit.status = UnitStatus::succeeded;
   release(unit, recycler);
 }
@@ -189,7 +243,13 @@ void Runner::consume(Unit& unit) noexcept {
   unit.donor->buffer_ = nullptr;
 }
 
+// Its earlier failures come second to what ended it.
+void Runner::give_up(Unit& unit) noexcept {
+  unit.outputs[0]->stream()->device->record.suppress(unit.attempts);
+}
+
 void Runner::abandon(Unit& unit) noexcept {
+  if (unit.attempts) give_up(unit);
   unit.status = UnitStatus::skipped;
   for (Node* output : unit.outputs) output->buffer_ = nullptr;
   release(unit, nullptr);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -197,21 +198,37 @@ void CpuDevice::serve() noexcept {
 
 void CpuDevice::run(Submission& submission) noexcept {
   Runner::skip_unwanted(submission);
+  if (const Fault refusal = Runner::turn_away(*this, submission); refusal.code != Code::none) {
+    submission.complete(refusal);
+    Resolver::resolve(*this);
+    return;
+  }
   const bool endless = std::any_of(submission.units.begin(), submission.units.end(),
                                    [](const Unit& unit) { return unit.op == Op::host_call; });
   const auto admission = memory.admit(submission.planned_bytes, endless);
-  units(submission);
+  units(submission, true);
   memory.leave(admission);
   submission.complete();
   Resolver::resolve(*this);
 }
 
-void CpuDevice::units(Submission& submission) noexcept {
+void CpuDevice::units(Submission& submission, bool may_wait) noexcept {
   for (Unit& unit : submission.units) {
     if (closed()) unit.status = UnitStatus::skipped;
-    Fault injected;
-    if (Runner::prepare(*this, unit, injected)) launch(unit, injected);
+    for (;;) {
+      Fault injected;
+      if (Runner::prepare(*this, unit, injected)) launch(unit, injected);
+      if (unit.status != UnitStatus::waiting) break;
+      // It is to run again, after a pause that keeps other streams from nothing.
+      if (may_wait && unit.pause) pause(unit.pause);
+    }
   }
+}
+
+void CpuDevice::pause(std::uint32_t microseconds) noexcept {
+  block(1);
+  std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
+  block(-1);
 }
 
 void CpuDevice::launch(Unit& unit, const Fault& injected) noexcept {
@@ -272,7 +289,8 @@ void CpuDevice::launch(Unit& unit, const Fault& injected) noexcept {
 }
 
 bool CpuDevice::runs_inline(const Submission& submission) const noexcept {
-  return !injector.active() && estimate(submission, inline_limit) <= inline_limit;
+  return !injector.active() && health.takes_work() &&
+         estimate(submission, inline_limit) <= inline_limit;
 }
 
 bool CpuDevice::runs_on_caller(const Submission& submission) const noexcept {
@@ -281,6 +299,6 @@ bool CpuDevice::runs_on_caller(const Submission& submission) const noexcept {
          memory.admits_now(submission.planned_bytes);
 }
 
-void CpuDevice::run_inline(Submission& submission) noexcept { units(submission); }
+void CpuDevice::run_inline(Submission& submission) noexcept { units(submission, false); }
 
 }  // namespace nitinol::cpu

@@ -14,6 +14,7 @@ class CpuDevice final : public Device {
   CpuDevice();
 
   void commit(Submission* submission) noexcept override;
+  bool runs_in_turn() const noexcept override { return true; }
   bool runs_inline(const Submission& submission) const noexcept override;
   void run_inline(Submission& submission) noexcept override;
   bool runs_on_caller(const Submission& submission) const noexcept override;
@@ -29,7 +30,8 @@ class CpuDevice final : public Device {
   // A thread that waits for the outside world does not count as one that serves.
   void block(int threads) noexcept;
   void run(Submission& submission) noexcept;
-  void units(Submission& submission) noexcept;
+  void units(Submission& submission, bool may_wait) noexcept;
+  void pause(std::uint32_t microseconds) noexcept;
   void launch(Unit& unit, const Fault& injected) noexcept;
 
   std::mutex mutex_;

@@ -154,6 +154,13 @@ void MetalDevice::launch(Queue& queue, Submission& submission) noexcept {
   if (ended != Code::none) {
     return refuse(submission, simple(refusal_after(ended)), Phase::commit);
   }
+  // Suspended by its culprit budget, or lost on purpose.
+  const Fault refusal = Runner::turn_away(*this, submission);
+  if (refusal.code != Code::none) {
+    submission.complete(refusal, Phase::commit);
+    Resolver::resolve(*this);
+    return;
+  }
   // Before anything is encoded: what the GPU was given never waits for memory.
   const auto admission = memory.admit(submission.planned_bytes);
   auto* flight = new (std::nothrow) Flight;

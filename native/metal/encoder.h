@@ -61,7 +61,7 @@ class CommandEncoder final : public Encoder {
   std::uint32_t units_ = 0;                     // in the open encoder
   std::string label_;                           // of the open encoder
 
-  const Pipeline* pipeline_ = nullptr;
+  std::size_t most_threads_ = 0;  // of the pipeline in use; 0: none
   const Unit* unit_ = nullptr;
   std::uint32_t index_ = 0;
   std::vector<Ref<Buffer>> taken_;

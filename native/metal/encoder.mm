@@ -21,7 +21,7 @@ MTLSize size_of(Grid grid) noexcept { return MTLSizeMake(grid.x, grid.y, grid.z)
 void CommandEncoder::begin(const Unit& unit, std::uint32_t index) noexcept {
   unit_ = &unit;
   index_ = index;
-  pipeline_ = nullptr;
+  most_threads_ = 0;
   failure_ = {};
   detail_ = nullptr;
   dispatched_ = false;
@@ -128,9 +128,9 @@ void CommandEncoder::source(std::string_view text, std::string_view function) no
 }
 
 void CommandEncoder::use(const Pipeline& pipeline) noexcept {
-  if (pipeline.state == nil) return refuse(pipeline.error.c_str());
+  if (pipeline.state == nil) return refuse(pipeline.error);
   if (!open()) return;
-  pipeline_ = &pipeline;
+  most_threads_ = pipeline.most_threads;
   [encoder_ setComputePipelineState:pipeline.state];
 }
 
@@ -193,10 +193,10 @@ Buffer* CommandEncoder::take(std::size_t bytes, bool written) noexcept {
 
 void CommandEncoder::dispatch(Grid threadgroups, Grid threads) noexcept {
   if (failed() || !open()) return;
-  if (!pipeline_) return refuse("A kernel was dispatched without a pipeline.");
+  if (most_threads_ == 0) return refuse("A kernel was dispatched without a pipeline.");
   // Nothing to do: Metal does not allow an empty grid.
   if (threadgroups.x == 0 || threadgroups.y == 0 || threadgroups.z == 0) return;
-  if (std::size_t{threads.x} * threads.y * threads.z > pipeline_->most_threads) {
+  if (std::size_t{threads.x} * threads.y * threads.z > most_threads_) {
     return refuse("A kernel wants more threads in a threadgroup than its pipeline allows.");
   }
   dispatched_ = true;

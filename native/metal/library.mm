@@ -21,8 +21,8 @@ std::shared_ptr<PipelineCache::Entry> PipelineCache::entry(std::string&& key) {
   return found;
 }
 
-const Pipeline& PipelineCache::kernel(std::string_view file, std::string_view function,
-                                      std::span<const Define> defines) {
+Pipeline PipelineCache::kernel(std::string_view file, std::string_view function,
+                               std::span<const Define> defines) {
   std::string key;
   key.reserve(128);
   key.append(file).append(1, '\n').append(function);
@@ -31,7 +31,7 @@ const Pipeline& PipelineCache::kernel(std::string_view file, std::string_view fu
   }
   const std::shared_ptr<Entry> found = entry(std::move(key));
   std::lock_guard lock(found->mutex);
-  if (!found->tried) {
+  if (found->pipeline.state == nil) {
     // Defines stand behind the common text, which includes Metal's own headers: a macro
     // named T would change those.
     std::string text(kernel_text("common"));
@@ -40,30 +40,31 @@ const Pipeline& PipelineCache::kernel(std::string_view file, std::string_view fu
       text.append(1, '\n');
     }
     const std::string_view body = kernel_text(file);
-    if (body.empty()) {
-      found->pipeline.error = "There is no kernel file " + std::string(file) + ".";
-    } else {
-      compile(text.append(body), function, found->pipeline);
-    }
-    found->tried = true;
+    if (body.empty()) return failed("There is no kernel file " + std::string(file) + ".");
+    found->pipeline = compile(text.append(body), function);
   }
   return found->pipeline;
 }
 
-const Pipeline& PipelineCache::source(std::string_view text, std::string_view function) {
+Pipeline PipelineCache::source(std::string_view text, std::string_view function) {
   std::string key("\n");  // no file has that name
   key.append(function).append(1, '\n').append(text);
   const std::shared_ptr<Entry> found = entry(std::move(key));
   std::lock_guard lock(found->mutex);
-  if (!found->tried) {
-    compile(std::string(kernel_text("common")).append(text), function, found->pipeline);
-    found->tried = true;
+  if (found->pipeline.state == nil) {
+    found->pipeline = compile(std::string(kernel_text("common")).append(text), function);
   }
   return found->pipeline;
 }
 
-void PipelineCache::compile(const std::string& text, std::string_view function,
-                            Pipeline& pipeline) {
+Pipeline PipelineCache::failed(std::string error) {
+  Pipeline pipeline;
+  std::lock_guard lock(mutex_);
+  pipeline.error = errors_.insert(std::move(error)).first->c_str();
+  return pipeline;
+}
+
+Pipeline PipelineCache::compile(const std::string& text, std::string_view function) {
   Pool pool;
   const auto options = Owned<MTLCompileOptions*>::adopt([[MTLCompileOptions alloc] init]);
   // NaN and infinities come out as on the CPU. Later systems call the same setting mathMode,
@@ -75,23 +76,16 @@ void PipelineCache::compile(const std::string& text, std::string_view function,
       Owned<id<MTLLibrary>>::adopt([device_ newLibraryWithSource:to_string(text).get()
                                                          options:options.get()
                                                            error:&error]);
-  if (!library) {
-    pipeline.error = describe(error, "The kernel did not compile.");
-    return;
-  }
+  if (!library) return failed(describe(error, "The kernel did not compile."));
   const auto made =
       Owned<id<MTLFunction>>::adopt([library.get() newFunctionWithName:to_string(function).get()]);
-  if (!made) {
-    pipeline.error = "There is no kernel function " + std::string(function) + ".";
-    return;
-  }
+  if (!made) return failed("There is no kernel function " + std::string(function) + ".");
   error = nil;
+  Pipeline pipeline;
   pipeline.state = [device_ newComputePipelineStateWithFunction:made.get() error:&error];
-  if (pipeline.state == nil) {
-    pipeline.error = describe(error, "The pipeline could not be made.");
-    return;
-  }
+  if (pipeline.state == nil) return failed(describe(error, "The pipeline could not be made."));
   pipeline.most_threads = [pipeline.state maxTotalThreadsPerThreadgroup];
+  return pipeline;
 }
 
 }  // namespace nitinol::metal

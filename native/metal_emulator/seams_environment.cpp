@@ -1,8 +1,10 @@
 // The seams as text, for METAL_EMULATOR: items separated by semicolons, each
 //   <what>[@<at>][*<times>][:<key>=<value>,...]
 // fail_command_buffer (domain, code, raw, states=4+3+..., execute), fail_allocation, fail_library,
-// fail_pipeline, drop_handlers, disorder (seed, delay_us), hold, working_set (bytes).
+// fail_pipeline, drop_handlers, disorder (seed, delay_us), hold, working_set (bytes), count (the
+// counters go to stderr when the process exits).
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -109,6 +111,20 @@ void apply_failure(Item& item) {
   }
 }
 
+void print_counters() {
+  const Counters c = counters();
+  std::fprintf(
+      stderr,
+      "metal_emulator: command_buffers=%llu encoders=%llu dispatches=%llu bytes_set=%llu "
+      "bytes_bound=%llu bytes_blitted=%llu libraries=%llu fast_math_libraries=%llu\n",
+      static_cast<unsigned long long>(c.command_buffers),
+      static_cast<unsigned long long>(c.encoders), static_cast<unsigned long long>(c.dispatches),
+      static_cast<unsigned long long>(c.bytes_set), static_cast<unsigned long long>(c.bytes_bound),
+      static_cast<unsigned long long>(c.bytes_blitted),
+      static_cast<unsigned long long>(c.libraries),
+      static_cast<unsigned long long>(c.fast_math_libraries));
+}
+
 void apply(Item& item) {
   if (item.what == "fail_command_buffer") {
     apply_failure(item);
@@ -125,6 +141,8 @@ void apply(Item& item) {
     disorder_handlers(seed, static_cast<std::uint64_t>(item.take_number("delay_us", 1000)));
   } else if (item.what == "hold") {
     hold_gpu();
+  } else if (item.what == "count") {
+    std::atexit(print_counters);
   } else if (item.what == "working_set") {
     set_working_set(static_cast<std::uint64_t>(item.take_number("bytes", 0)));
   } else {

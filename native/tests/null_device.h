@@ -36,6 +36,14 @@ struct Behaviour {
   std::size_t inline_units = 0;  // submissions of at most so many units run inline,
   std::size_t caller_units = 0;  // and of at most so many on the thread that waits
   bool later = false;            // what became of a unit is found out at the submission's end
+  RecoveryPolicy recovery = nothing_mended();
+
+  static RecoveryPolicy nothing_mended() {
+    RecoveryPolicy policy;
+    policy.victim_retries = 0;
+    policy.out_of_memory_retry = policy.internal_retry = policy.split_interactivity = false;
+    return policy;
+  }
 };
 
 // Which report an array must raise: (submission, unit).
@@ -113,6 +121,7 @@ class NullDevice final : public Device {
   NullDevice(const Behaviour& behaviour, std::size_t limit)
       : Device("null", 0, limit), behaviour_(behaviour), random_(behaviour.seed) {
     committed_.reserve(1024);  // a commit allocates nothing
+    health.set_policy(behaviour.recovery);
     for (int i = 0; i < behaviour.threads; ++i) threads_.emplace_back([this] { serve(); });
   }
   // Ends the threads, once everything they were given is done.
@@ -136,6 +145,7 @@ class NullDevice final : public Device {
     }
     work_.notify_one();
   }
+  bool runs_in_turn() const noexcept override { return !behaviour_.later; }
   std::uint32_t depth() const noexcept override { return behaviour_.depth; }
   bool runs_inline(const Submission& submission) const noexcept override {
     return submission.units.size() <= behaviour_.inline_units;
@@ -172,7 +182,7 @@ class NullDevice final : public Device {
     const Ref<Submission> held = Ref<Submission>::share(&submission);
     execute(submission);
     Fault whole;
-    if (chance(behaviour_.whole_faults)) whole.code = Code::innocent_victim;
+    if (!calm && chance(behaviour_.whole_faults)) whole.code = Code::innocent_victim;
     finish(held, whole);
   }
 
@@ -192,8 +202,11 @@ class NullDevice final : public Device {
     if (skip) Runner::skip_unwanted(submission);
     if (skip && behaviour_.later) return execute_later(submission);
     for (Unit& unit : submission.units) {
-      Fault after;
-      if (Runner::prepare(*this, unit, after)) launch(unit, after);
+      do {
+        Fault after;
+        if (Runner::prepare(*this, unit, after)) launch(unit, after);
+        paused += unit.status == UnitStatus::waiting ? unit.pause : 0;
+      } while (unit.status == UnitStatus::waiting);
       if (unit.status == UnitStatus::failed) note(submission, unit, unit);
       units_run += unit.status == UnitStatus::succeeded;
     }
@@ -245,7 +258,13 @@ class NullDevice final : public Device {
     std::lock_guard lock(mutex_);
     planned_[number] = code;
   }
+  void mend() {
+    std::lock_guard lock(mutex_);
+    planned_.clear();
+  }
 
+  std::atomic<bool> calm{false};         // no failures by chance from now on
+  std::atomic<std::uint64_t> paused{0};  // microseconds that units were to wait
   std::atomic<std::int64_t> units_run{0};
   std::atomic<std::int64_t> inline_runs{0};
   std::atomic<std::int64_t> donations{0};
@@ -315,7 +334,7 @@ class NullDevice final : public Device {
         if (at != planned_.end()) fault.code = at->second;
       }
     }
-    if (fault.code == Code::none && chance(behaviour_.unit_faults)) {
+    if (fault.code == Code::none && !calm && chance(behaviour_.unit_faults)) {
       fault.code = Code::page_fault;
     }
     return fault;
@@ -431,7 +450,7 @@ class NullDevice final : public Device {
         }
       }
       Fault whole;
-      if (chance(behaviour_.whole_faults)) whole.code = Code::innocent_victim;
+      if (!calm && chance(behaviour_.whole_faults)) whole.code = Code::innocent_victim;
       finish(submission, whole);
     }
   }

@@ -84,6 +84,38 @@ class RandomGraph {
       roots.push_back(std::move(expected));
     }
   }
+
+  // Remembers what each array must be from now on, as nothing fails any more but what is
+  // retried.
+  void judge() {
+    for (std::size_t i = parents(); i < parents() + specs_.size(); ++i) {
+      Spec& s = specs_[i - parents()];
+      Root root;
+      if (s.number >= 0 && device_.struck(s.number, root)) {
+        s.judged = {root};
+      } else {
+        s.judged = inherited(s);
+      }
+    }
+  }
+  void check_judged() {
+    for (const Spec& spec : specs_) {
+      if (spec.node) check(spec, spec.judged);
+    }
+  }
+  // The numbers of some held arrays.
+  std::vector<std::size_t> pick_numbers(std::size_t most) {
+    std::vector<std::size_t> picked;
+    for (std::size_t n = 1 + random_() % most; n > 0 && !held_.empty(); --n) {
+      picked.push_back(held_[random_() % held_.size()]);
+    }
+    return picked;
+  }
+  // The array was retried, and is healthy.
+  void rebind(std::size_t i, Ref<Node> node) {
+    specs_[i].node = std::move(node);
+    specs_[i].judged.clear();
+  }
   std::int64_t poisoned = 0;
   std::int64_t ready = 0;
 
@@ -93,11 +125,19 @@ class RandomGraph {
     std::int64_t number = -1;
     std::vector<std::size_t> inputs;  // the parent's come first
     std::vector<std::int64_t> value;
+    std::set<Root> judged;  // the failures that it names, once that is settled
   };
 
   std::size_t parents() const { return parent_ ? parent_->specs_.size() : 0; }
   const Spec& spec(std::size_t i) const {
     return i < parents() ? parent_->specs_[i] : specs_[i - parents()];
+  }
+  std::set<Root> inherited(const Spec& of) const {
+    std::set<Root> roots;
+    for (const Spec* input : inputs(of)) {
+      roots.insert(input->judged.begin(), input->judged.end());
+    }
+    return roots;
   }
   std::vector<const Spec*> inputs(const Spec& of) const {
     std::vector<const Spec*> found;
@@ -154,6 +194,7 @@ class RandomGraph {
     return make_leaf(dtype, size == 0 ? 4 : size);
   }
   std::size_t keep(Spec made) {
+    made.judged = inherited(made);
     held_.push_back(specs_.size());
     specs_.push_back(std::move(made));
     return parents() + specs_.size() - 1;

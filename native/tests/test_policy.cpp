@@ -92,6 +92,195 @@ void test_health() {
   CHECK(health.condition() == Condition::lost);
 }
 
+constexpr std::int64_t ms = 1'000'000;
+
+// What is done about a failure, by its code, what the driver calls it, how often the work was
+// tried before, and what else the device went through.
+void test_decisions() {
+  const auto with = [](auto change) {
+    RecoveryPolicy policy;
+    change(policy);
+    return policy;
+  };
+  const RecoveryPolicy usual;
+  const RecoveryPolicy patient = with([](auto& p) { p.victim_retries = 100; });
+  const RecoveryPolicy strict = with([](auto& p) {
+    p.victim_retries = 0;
+    p.out_of_memory_retry = p.internal_retry = p.split_interactivity = false;
+  });
+  const RecoveryPolicy careful = with([](auto& p) { p.culprit_budget = 3; });
+  const History calm{Condition::ok, 1}, third{Condition::degraded, 3}, gone{Condition::lost, 1};
+  const auto unknown = static_cast<Code>(200);
+  const struct {
+    Code code;
+    std::int64_t raw;
+    std::uint32_t attempt;
+    const RecoveryPolicy& policy;
+    const History& history;
+    Remedy remedy;
+    std::int64_t delay;
+    bool suspend;
+  } table[] = {
+      {Code::innocent_victim, 0, 0, usual, calm, Remedy::again, ms, false},
+      {Code::innocent_victim, 5, 1, usual, calm, Remedy::again, 2 * ms, false},
+      {Code::innocent_victim, 0, 2, usual, calm, Remedy::again, 4 * ms, false},
+      {Code::innocent_victim, 0, 3, usual, calm, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, 0xffffffff, usual, calm, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, 99, patient, calm, Remedy::again, 1000 * ms, false},
+      {Code::innocent_victim, 0, 0, strict, calm, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, 0, usual, gone, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, 0, careful, third, Remedy::again, ms, false},
+      {Code::internal, 0, 0, usual, calm, Remedy::again, 0, false},
+      {Code::internal, 0, 1, usual, calm, Remedy::fail, 0, false},
+      {Code::internal, 0, 0, strict, calm, Remedy::fail, 0, false},
+      // Two of the driver's numbers that "internal" hides.
+      {Code::internal, 5, 2, usual, calm, Remedy::again, 4 * ms, false},
+      {Code::internal, 14, 1, usual, calm, Remedy::split, 2 * ms, false},
+      {Code::internal, 14, 0, careful, third, Remedy::fail, 0, true},
+      {Code::internal, 77, 0, usual, calm, Remedy::again, 0, false},
+      {Code::impacting_interactivity, 14, 0, usual, calm, Remedy::split, ms, false},
+      {Code::impacting_interactivity, 0, 3, usual, calm, Remedy::fail, 0, false},
+      {Code::impacting_interactivity, 0, 0, strict, calm, Remedy::fail, 0, false},
+      {Code::impacting_interactivity, 0, 0, careful, third, Remedy::fail, 0, true},
+      {Code::out_of_memory, 8, 0, usual, calm, Remedy::trim, 0, false},
+      {Code::out_of_memory, 8, 1, usual, calm, Remedy::fail, 0, false},
+      {Code::out_of_memory, 0, 0, strict, calm, Remedy::fail, 0, false},
+      {Code::out_of_memory, 0, 0, careful, third, Remedy::trim, 0, false},
+      // A number that only "internal" would make something of.
+      {Code::timeout, 5, 0, usual, calm, Remedy::fail, 0, false},
+      {Code::timeout, 2, 0, careful, calm, Remedy::fail, 0, false},
+      {Code::timeout, 2, 0, careful, third, Remedy::fail, 0, true},
+      {Code::timeout, 2, 0, usual, third, Remedy::fail, 0, false},
+      {Code::page_fault, 11, 0, careful, third, Remedy::fail, 0, true},
+      {Code::invalid_resource, 9, 0, careful, third, Remedy::fail, 0, true},
+      {Code::stack_overflow, 0, 0, careful, third, Remedy::fail, 0, true},
+      {Code::memoryless, 0, 0, careful, third, Remedy::fail, 0, true},
+      {Code::access_revoked, 4, 0, usual, calm, Remedy::fail, 0, false},
+      {Code::device_removed, 0, 0, careful, third, Remedy::fail, 0, false},
+      {Code::submissions_ignored, 4, 0, careful, third, Remedy::fail, 0, false},
+      {Code::not_permitted, 6, 0, usual, calm, Remedy::fail, 0, false},
+      // Mistakes in the data don't hurt the device, whosever they are.
+      {Code::singular_matrix, 0, 0, careful, third, Remedy::fail, 0, false},
+      {Code::not_positive_definite, 0, 0, careful, third, Remedy::fail, 0, false},
+      {Code::index_out_of_range, 0, 0, careful, third, Remedy::fail, 0, false},
+      {Code::negative_power, 0, 0, careful, third, Remedy::fail, 0, false},
+      {Code::host_callback, 0, 0, careful, third, Remedy::fail, 0, false},
+      {Code::io, 0, 0, careful, third, Remedy::fail, 0, false},
+      {unknown, 0, 0, usual, calm, Remedy::again, 0, false},
+      {unknown, 5, 1, usual, calm, Remedy::fail, 0, false},
+      {unknown, 0, 0, careful, third, Remedy::again, 0, false},
+  };
+  bool covered[static_cast<int>(Code::count_)] = {};
+  for (const auto& row : table) {
+    const Decision decision = decide(row.code, row.raw, row.attempt, row.policy, row.history);
+    CHECK(decision.remedy == row.remedy);
+    CHECK(decision.delay == row.delay);
+    CHECK(decision.suspend == row.suspend);
+    if (row.code != unknown) covered[static_cast<int>(row.code)] = true;
+  }
+  for (int code = 1; code < static_cast<int>(Code::count_); ++code) CHECK(covered[code]);
+  // Whatever the numbers, the pause is bounded, and trying again ends.
+  for (std::uint32_t attempt = 0; attempt < 200; ++attempt) {
+    const RecoveryPolicy slow = with([](auto& p) {
+      p.victim_retries = most_retries;
+      p.victim_backoff = std::int64_t{1} << 62;
+    });
+    const Decision decision = decide(Code::innocent_victim, 0, attempt, slow, calm);
+    CHECK((decision.remedy == Remedy::again) == (attempt < most_retries));
+    CHECK(decision.delay >= 0 && decision.delay <= longest_backoff);
+  }
+}
+
+Fault fault_of(Code code, bool injected = false) {
+  Fault fault;
+  fault.code = code;
+  fault.injected = injected;
+  return fault;
+}
+
+void test_culprit_budget() {
+  RecoveryPolicy policy;
+  policy.culprit_budget = 3;
+  policy.culprit_window = 100;
+  Health health;
+  health.set_policy(policy);
+  health.failed(fault_of(Code::timeout), 1000);
+  health.failed(fault_of(Code::page_fault), 1050);
+  health.failed(fault_of(Code::timeout), 1100);  // the first is out of the window
+  CHECK(health.takes_work() && health.condition() == Condition::degraded);
+  for (Code code : {Code::singular_matrix, Code::innocent_victim, Code::out_of_memory}) {
+    health.failed(fault_of(code), 1101);
+  }
+  CHECK(health.takes_work());
+  health.failed(fault_of(Code::page_fault), 1149);
+  CHECK(!health.takes_work() && health.condition() == Condition::suspended);
+  CHECK(health.refusal().code == Code::not_permitted && health.refusal().args[0] == 3);
+  // What was under way does not open it again; a reset does, and forgets.
+  for (std::uint32_t i = 0; i < 3 * successes_to_recover; ++i) health.succeeded();
+  CHECK(!health.takes_work());
+  CHECK(health.reset() && health.takes_work() && health.condition() == Condition::ok);
+  health.failed(fault_of(Code::page_fault), 1150);
+  health.failed(fault_of(Code::page_fault), 1151);
+  CHECK(health.takes_work());
+  // A failure that is mended counts as well, if the work is to blame for it.
+  CHECK(health.consider(fault_of(Code::innocent_victim), 0, 1152).remedy == Remedy::again);
+  CHECK(health.consider(fault_of(Code::impacting_interactivity), 0, 1300).remedy == Remedy::split);
+  CHECK(health.consider(fault_of(Code::impacting_interactivity), 0, 1301).remedy == Remedy::split);
+  const Decision last = health.consider(fault_of(Code::impacting_interactivity), 0, 1302);
+  CHECK(last.remedy == Remedy::fail && last.suspend);
+  health.failed(fault_of(Code::impacting_interactivity), 1302);
+  CHECK(!health.takes_work());
+  // A budget of any size is kept to.
+  policy.culprit_budget = 1000;
+  Health large;
+  large.set_policy(policy);
+  CHECK(large.policy().culprit_budget == largest_culprit_budget);
+  for (std::uint32_t i = 1; i < largest_culprit_budget; ++i) {
+    large.failed(fault_of(Code::timeout), 2000);
+  }
+  CHECK(large.takes_work());
+  large.failed(fault_of(Code::timeout), 2000);
+  CHECK(!large.takes_work());
+}
+
+void test_lost() {
+  for (Code code : {Code::access_revoked, Code::device_removed, Code::submissions_ignored}) {
+    Health health;
+    health.failed(Code::timeout);
+    health.failed(fault_of(code, true));
+    CHECK(!health.takes_work() && !health.reset());
+    CHECK(health.refusal().code == code && health.refusal().args[0] == 1);
+    health.failed(health.refusal());
+    // Lost on purpose only.
+    health.end_injection();
+    CHECK(health.takes_work() && health.condition() == Condition::degraded);
+    health.failed(code);
+    health.failed(fault_of(code, true));
+    health.end_injection();
+    CHECK(!health.takes_work() && health.condition() == Condition::lost);
+  }
+}
+
+void test_health_of_many_threads() {
+  RecoveryPolicy policy;
+  policy.culprit_budget = 40;
+  Health health;
+  health.set_policy(policy);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 10; ++i) {
+        health.failed(Code::timeout);
+        health.consider(fault_of(Code::innocent_victim), 0);
+        health.succeeded();
+        health.policy();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(!health.takes_work() && health.refusal().args[0] == 40);
+}
+
 void test_names() {
   CHECK(std::strcmp(name(Condition::ok), "ok") == 0);
   CHECK(std::strcmp(name(Condition::degraded), "degraded") == 0);
@@ -107,5 +296,9 @@ int main() {
   test_table();
   test_recovery();
   test_health();
+  test_decisions();
+  test_culprit_budget();
+  test_lost();
+  test_health_of_many_threads();
   test_names();
 }

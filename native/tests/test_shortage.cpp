@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "check.h"
+#include "nitinol/retry.h"
 #include "nitinol/schedule.h"
 #include "null_device.h"
 #include "random_graph.h"
@@ -125,6 +126,52 @@ void test_planning() {
   CHECK(points > 20);
   CHECK(Node::alive() == alive);
   CHECK(device.memory.stats().in_use == 0);
+}
+
+// Every allocation of a retry is refused once: nothing has changed, and the next one succeeds.
+void test_retrying() {
+  const std::int64_t alive = Node::alive();
+  NullDevice& device = NullDevice::make();
+  Stream* other = device.make_stream();
+  long points = 0;
+  for (long after = 0;; ++after) {
+    Ref<Node> y = chain(device, other);
+    Node* roots[] = {y.get()};
+    InjectionRule rule;
+    rule.at = 2;
+    const int number = device.injector.add(rule);
+    schedule(roots, false);
+    device.run_all();
+    device.injector.remove(number);
+    CHECK(y->state() == State::poisoned);
+    const Ref<Poison> poison = y->poison();
+    const std::int64_t nodes = Node::alive();
+    RetryResult result;
+    bool thrown = false;
+    arm(after, 1);
+    try {
+      result = retry(roots);
+    } catch (const std::bad_alloc&) {
+      thrown = true;
+    }
+    disarm();
+    const bool struck = refusals > 0;
+    points += struck;
+    if (thrown) {
+      CHECK(struck && result.nodes.empty() && Node::alive() == nodes);
+      CHECK(y->poison() == poison);
+      result = retry(roots);
+    }
+    Node* made[] = {result.nodes[0].get()};
+    CHECK(made[0] != y.get());
+    schedule(made, false);
+    device.run_all();
+    CHECK(made[0]->state() == State::ready && y->poison() == poison);
+    if (!struck) break;
+  }
+  CHECK(points > 10);
+  device.record.collect(Observer::drained, -1);
+  CHECK(Node::alive() == alive);
 }
 
 // A node is made whole or not at all.
@@ -270,6 +317,7 @@ void test_random(unsigned seed) {
 }  // namespace
 
 int main() {
+  test_retrying();
   test_building();
   test_planning();
   test_reporting();

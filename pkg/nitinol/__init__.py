@@ -24,7 +24,7 @@ from nitinol._device import (
     set_default_device,
     synchronize,
 )
-from nitinol._evaluation import Evaluation, async_eval, eval
+from nitinol._evaluation import Evaluation, async_eval, eval, retry
 from nitinol._native import __version__
 from nitinol._runtime import host_call
 from nitinol.creation import (
@@ -154,6 +154,7 @@ from nitinol.errors import (
     KernelFaultError,
     LinAlgError,
     OutOfMemoryError,
+    RecoveryError,
     WaitTimeoutError,
 )
 from nitinol.indexing import (
@@ -189,6 +190,7 @@ from nitinol.manipulation import (
     transpose,
     unstack,
 )
+from nitinol.recovery import RecoveryPolicy
 from nitinol.scope import error_scope
 from nitinol.searching import (
     argmax,
@@ -230,6 +232,7 @@ __all__ = [
     # Devices and execution.
     "Device",
     "Evaluation",
+    "RecoveryPolicy",
     "Stream",
     "async_eval",
     "default_device",
@@ -237,6 +240,7 @@ __all__ = [
     "error_scope",
     "eval",
     "host_call",
+    "retry",
     "set_default_device",
     "synchronize",
     # Errors.
@@ -252,6 +256,7 @@ __all__ = [
     "KernelFaultError",
     "LinAlgError",
     "OutOfMemoryError",
+    "RecoveryError",
     "WaitTimeoutError",
     # Constants.
     "e",

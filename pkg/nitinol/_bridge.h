@@ -19,6 +19,7 @@
 #include "nitinol/graph.h"
 #include "nitinol/host.h"
 #include "nitinol/node.h"
+#include "nitinol/retry.h"
 #include "nitinol/schedule.h"
 #include "nitinol/scope.h"
 #include "nitinol/watch.h"
@@ -147,6 +148,21 @@ inline std::vector<Report*> reports_of(const Scope* scope) {
 }
 inline const Scope* scope_of(const Report* report) { return report->scope.get(); }
 inline Report* take_error(Device* device) { return device->notices.take_error().detach(); }
+
+// Why a retry was refused, in the terms of Python's sentence.
+struct Retried {
+  int refusal;
+  Device* device;
+  Node* array;  // owned, as below; null unless donated
+  Node* taker;
+};
+// The nodes that replace the roots are written to `made`, each an owned reference.
+inline Retried retry(Node* const* roots, std::size_t count, Node** made) {
+  RetryResult result = nitinol::retry({roots, count});
+  for (std::size_t i = 0; i < result.nodes.size(); ++i) made[i] = result.nodes[i].detach();
+  return {static_cast<int>(result.refusal), result.device, result.array.detach(),
+          result.taker.detach()};
+}
 
 inline std::size_t poison_size(const Node* node) { return node->poison()->roots().size(); }
 inline Report* poison_report(const Node* node, std::size_t i) {

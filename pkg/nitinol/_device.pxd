@@ -12,6 +12,8 @@ cdef native.Stream* current_stream() except NULL
 cdef native.Stream* stream_of(native.Node** nodes, size_t count) except NULL
 cdef native.Stream* stream_on(native.Device* device) except NULL
 cdef Device wrap_device(native.Device* device)
+cdef int refuse(int reason) except -1
+cdef double deadline_after(object timeout) except -1
 cdef int check_forked() except -1
 cdef int check_open() except -1
 cdef void set_host_call(bint running) noexcept

@@ -17,7 +17,8 @@ from nitinol._errors cimport group, to_exception, to_report
 from nitinol._scope cimport current_scope
 
 from nitinol import _openblas, dtypes
-from nitinol.errors import WaitTimeoutError
+from nitinol.errors import RecoveryError, WaitTimeoutError
+from nitinol.recovery import RecoveryPolicy
 
 # A wait wakes up this often to look for signals that arrived on another thread.
 cdef int64_t SLICE = 50_000_000
@@ -172,6 +173,56 @@ cdef class Device:
             freed = self.device.memory.trim()
         return freed
 
+    @property
+    def recovery(self):
+        """What the device does about failures by itself, a `RecoveryPolicy`."""
+        check_forked()
+        cdef native.RecoveryPolicy p = self.device.health.policy()
+        return RecoveryPolicy(
+            victim_retries=p.victim_retries,
+            victim_backoff=p.victim_backoff / 1e9,
+            out_of_memory_retry=p.out_of_memory_retry,
+            internal_retry=p.internal_retry,
+            impacting_interactivity="split" if p.split_interactivity else "fail",
+            culprit_budget=p.culprit_budget or None,
+            culprit_window=p.culprit_window / 1e9,
+        )
+
+    @recovery.setter
+    def recovery(self, policy):
+        cdef native.RecoveryPolicy p
+        if not isinstance(policy, RecoveryPolicy):
+            raise TypeError(
+                f"recovery is a RecoveryPolicy, not {type(policy).__name__}.")
+        check_forked()
+        p.victim_retries = policy.victim_retries
+        p.victim_backoff = round(policy.victim_backoff * 1e9)
+        p.out_of_memory_retry = policy.out_of_memory_retry
+        p.internal_retry = policy.internal_retry
+        p.split_interactivity = policy.impacting_interactivity == "split"
+        p.culprit_budget = policy.culprit_budget or 0
+        p.culprit_window = round(policy.culprit_window * 1e9)
+        self.device.health.set_policy(p)
+
+    def reset(self):
+        """Take a degraded or suspended device into use again.
+
+        The state becomes ``"ok"``, the failures that count against the policy's
+        ``culprit_budget`` are forgotten, and cached memory goes back to the system. Failed arrays
+        stay failed; `nitinol.retry` computes them again.
+
+        Raises
+        ------
+        RecoveryError
+            If the device is lost: only a new process has it again.
+        """
+        check_forked()
+        if not self.device.health.reset():
+            raise RecoveryError(
+                f"Device.reset does not bring back {self.name}, which is lost: only a new process "
+                "can use it.", "device_lost")
+        self.trim()
+
     def drain_errors(self):
         """Return the reports that nobody has observed yet, and mark them as observed.
 
@@ -192,13 +243,15 @@ cdef class Device:
         Returns
         -------
         dict of str to int
-            ``struck`` is the sum of ``raised``, ``drained``, ``collected``, ``printed`` and
-            ``unobserved``; ``suppressed`` counts second failures of a failed unit.
+            ``struck`` is the sum of ``recovered``, ``raised``, ``drained``, ``collected``,
+            ``printed`` and ``unobserved``. Of these, ``recovered`` counts failures that never
+            showed, because the device tried the work again by itself and succeeded.
+            ``suppressed`` counts what struck work besides the failure that its report tells.
         """
         cdef native.ErrorCounts c = self.device.record.counts()
-        return {"struck": c.struck, "raised": c.raised, "drained": c.drained,
-                "collected": c.collected, "printed": c.printed, "unobserved": c.unobserved,
-                "suppressed": c.suppressed}
+        return {"struck": c.struck, "recovered": c.recovered, "raised": c.raised,
+                "drained": c.drained, "collected": c.collected, "printed": c.printed,
+                "unobserved": c.unobserved, "suppressed": c.suppressed}
 
     def work_counts(self):
         """Return how much work has ended on this device, well or not.
@@ -219,8 +272,13 @@ cdef class Device:
         dict of str to object
             ``submissions`` and ``units`` that have ended, well or not; ``failures``, a dict of how
             often each code struck (codes that never did are left out); ``unobserved``, the
-            failures that nobody has seen yet; ``suppressed``, second failures of a failed unit;
-            ``bytes_in_use``, ``bytes_cached``, ``bytes_peak`` and ``bytes_limit``.
+            failures that nobody has seen yet; ``suppressed``, what struck work besides the failure
+            that its report tells; ``retries``, how often work was tried again in place, and
+            ``recovered``, the failures that this mended; ``bytes_in_use``, ``bytes_cached``,
+            ``bytes_peak`` and ``bytes_limit``.
+
+            The failures of all codes are those that struck, by `error_counts`, and the retries
+            that did not help.
         """
         cdef native.ErrorCounts counts = self.device.record.counts()
         cdef native.MemoryStats memory = self.device.memory.stats()
@@ -237,6 +295,8 @@ cdef class Device:
             "failures": failures,
             "unobserved": counts.unobserved,
             "suppressed": counts.suppressed,
+            "retries": counts.retried,
+            "recovered": counts.recovered,
             "bytes_in_use": memory.in_use,
             "bytes_cached": memory.cached,
             "bytes_peak": memory.peak,

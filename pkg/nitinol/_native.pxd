@@ -71,8 +71,20 @@ cdef extern from "nitinol/policy.h" namespace "nitinol" nogil:
     const char* condition_name "nitinol::name"(Condition) noexcept
     cbool retryable(Code) noexcept
     cbool culprit(Code) noexcept
+    cdef cppclass RecoveryPolicy:
+        uint32_t victim_retries
+        int64_t victim_backoff
+        cbool out_of_memory_retry
+        cbool internal_retry
+        cbool split_interactivity
+        uint32_t culprit_budget
+        int64_t culprit_window
     cdef cppclass Health:
         Condition condition() noexcept
+        cbool reset() noexcept
+        void end_injection() noexcept
+        RecoveryPolicy policy() noexcept
+        void set_policy(const RecoveryPolicy&) noexcept
 
 
 cdef extern from "nitinol/memory.h" namespace "nitinol" nogil:
@@ -165,6 +177,8 @@ cdef extern from "nitinol/error.h" namespace "nitinol" nogil:
         void release() noexcept
     cdef cppclass ErrorCounts:
         uint64_t struck
+        uint64_t recovered
+        uint64_t retried
         uint64_t raised
         uint64_t drained
         uint64_t collected
@@ -328,6 +342,12 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     vector[Report*] reports_of(const Scope*) except +
     const Scope* scope_of(const Report*) noexcept
     Report* take_error(Device*) noexcept
+    cdef cppclass Retried:
+        int refusal
+        Device* device
+        Node* array
+        Node* taker
+    Retried retry(Node**, size_t, Node**) except +
     size_t poison_size(const Node*) noexcept
     Report* poison_report(const Node*, size_t) noexcept
     vector[Report*] collect(Device*, Observer, int64_t) except +

@@ -25,6 +25,7 @@ __all__ = [
     "KernelFaultError",
     "LinAlgError",
     "OutOfMemoryError",
+    "RecoveryError",
     "ReportedArray",
     "ReportedEncoder",
     "WaitTimeoutError",
@@ -144,6 +145,25 @@ class ErrorReport:
 
 class WaitTimeoutError(TimeoutError):
     """A wait ended before the work did. The work goes on; no failure is reported."""
+
+
+class RecoveryError(RuntimeError):
+    """`nitinol.retry` or `Device.reset` can't do what it was asked for, and changed nothing.
+
+    Attributes
+    ----------
+    reason : str
+        ``"device_lost"``, ``"device_suspended"``, or ``"donated"``: an update in place took the
+        memory of an array that is needed.
+    """
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Return the message without the reason."""
+        return str(self.args[0])
 
 
 class DeviceError(RuntimeError):
@@ -317,8 +337,17 @@ def sentence(report: dict) -> str:
             what += f", where {args[1]} of {args[2]} are in use"
     elif code == "io":
         what = _io_sentence(report)
+    elif code == "not_permitted" and args[0]:
+        what = (
+            f"The device is suspended until it is reset, after {args[0]} failures within "
+            f"{args[1] / 1000:g} s that its work was to blame for"
+        )
+    elif issubclass(_TABLE[code][0], DeviceLostError) and args[0]:
+        what = f"The device was lost before ({code}) and takes no more work"
     else:
         what = _TABLE[code][1].format(*args)
+    if report.get("detail"):
+        what += f" ({report['detail'].rstrip('.')})"
     return (
         f"{what}, while running {report['op']} on {report['device']} (stream {report['stream']})."
     )

@@ -16,7 +16,9 @@ class inject:
 
     A unit is the grain of failure: on the CPU one kernel or one fused chain of elementwise
     operations. Only units that start with healthy inputs are counted, in the order in which they
-    start.
+    start. A unit that the device tries again by itself, as its `RecoveryPolicy` says, is counted
+    again: for such a failure to show, there must be enough of them. A device that was lost in the
+    block is there again after it.
 
     Parameters
     ----------
@@ -46,12 +48,12 @@ class inject:
     Examples
     --------
     >>> import nitinol as nt
-    >>> with nt.testing.inject("cpu", "out_of_memory"):
+    >>> with nt.testing.inject("cpu", "page_fault"):
     ...     try:
     ...         nt.eval(nt.ones(3) + 1)
-    ...     except nt.errors.OutOfMemoryError as error:
+    ...     except nt.errors.KernelFaultError as error:
     ...         print(error.report.code)
-    out_of_memory
+    page_fault
     """
 
     def __init__(self, device, code, at=1, times=1, phase="completion", raw=0):

@@ -8,11 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nitinol as nt
-from strategies import EVERY, NUMERIC, array_pairs, arrays, assert_same, full_shapes, shapes
+from strategies import (
+    EVERY,
+    NUMERIC,
+    array_pairs,
+    arrays,
+    assert_same,
+    full_shapes,
+    one_of,
+    shapes,
+    widest_float,
+)
 
 pytestmark = pytest.mark.usefixtures("device")
 
-dtypes = st.sampled_from(EVERY)
+dtypes = one_of(EVERY)
 
 
 @given(arrays())
@@ -36,15 +46,19 @@ def test_asarray_casts(values, dtype):
 
 
 def test_asarray_copies_memory_of_others():
-    values = np.zeros(3)
+    values = np.zeros(3, dtype="int64")
     x = nt.asarray(values)
     values[:] = 1
     assert x.tolist() == [0, 0, 0]
 
 
-def test_asarray_without_a_copy():
-    values = np.arange(3.0)
-    assert nt.asarray(values, copy=False).tolist() == [0, 1, 2]
+def test_asarray_without_a_copy(device):
+    values = np.arange(3)
+    if device.kind == "cpu":
+        assert nt.asarray(values, copy=False).tolist() == [0, 1, 2]
+    else:
+        with pytest.raises(ValueError, match="without a copy"):
+            nt.asarray(values, copy=False)
     with pytest.raises(ValueError, match="copy"):
         nt.asarray([1, 2], copy=False)
 
@@ -74,12 +88,13 @@ def test_full_like_and_its_kin(pair):
 
 
 def test_full_without_a_dtype():
-    assert [nt.full(2, v).dtype.name for v in (True, 3, 2.5, 1j, np.float64(2))] == [
+    wide = widest_float()
+    assert [nt.full(2, v).dtype.name for v in (True, 3, 2.5, 1j, np.dtype(wide).type(2))] == [
         "bool",
         "int64",
         "float32",
         "complex64",
-        "float64",
+        wide,
     ]
     assert nt.full((2, 3), nt.asarray(5, dtype=nt.int8)).tolist() == [[5] * 3] * 2
     assert nt.zeros(3).dtype is nt.float32
@@ -105,7 +120,8 @@ def test_arange_of_integers(start, stop, step):
 @given(st.floats(-50, 50), st.floats(-50, 50), st.floats(0.25, 7))
 def test_arange_of_floats(start, stop, step):
     expected = start + step * np.arange(max(0, math.ceil((stop - start) / step)))
-    assert_same(nt.arange(start, stop, step, dtype="float64"), expected, exact=False)
+    if nt.default_device().supports("float64"):
+        assert_same(nt.arange(start, stop, step, dtype="float64"), expected, exact=False)
     assert_same(nt.arange(start, stop, step), expected.astype("float32"), exact=False, scale=2)
 
 
@@ -131,7 +147,7 @@ def test_arange_refuses():
     st.floats(-1e3, 1e3),
     st.integers(0, 60),
     st.booleans(),
-    st.sampled_from(["float32", "float64", "complex64"]),
+    one_of(["float32", "float64", "complex64"]),
 )
 def test_linspace(start, stop, num, endpoint, dtype):
     expected = np.linspace(start, stop, num, endpoint=endpoint).astype(dtype)
@@ -169,9 +185,7 @@ def test_triangles_need_a_matrix():
         nt.tril(nt.ones(3))
 
 
-@given(
-    st.lists(st.integers(0, 4), max_size=4), st.sampled_from(["xy", "ij"]), st.sampled_from(NUMERIC)
-)
+@given(st.lists(st.integers(0, 4), max_size=4), st.sampled_from(["xy", "ij"]), one_of(NUMERIC))
 def test_meshgrid(sizes, indexing, dtype):
     values = [np.arange(size).astype(dtype) for size in sizes]
     expected = np.meshgrid(*values, indexing=indexing)

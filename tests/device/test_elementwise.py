@@ -21,6 +21,7 @@ from strategies import (
     assert_same,
     laid_out,
     shapes,
+    widest_float,
 )
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -191,8 +192,10 @@ def test_integer_power(data):
 
 @given(data=st.data())
 def test_floating_power(data):
-    base = data.draw(hnp.arrays("float64", shapes, elements=st.floats(0.125, 8)))
-    exponent = data.draw(hnp.arrays("float64", base.shape, elements=st.floats(-4, 4)))
+    dtype = widest_float()
+    width = 8 * np.dtype(dtype).itemsize
+    base = data.draw(hnp.arrays(dtype, shapes, elements=st.floats(0.125, 8, width=width)))
+    exponent = data.draw(hnp.arrays(dtype, base.shape, elements=st.floats(-4, 4, width=width)))
     found = nt.asarray(base) ** nt.asarray(exponent)
     assert_same(found, base**exponent, exact=False, scale=10)
 
@@ -256,7 +259,8 @@ def test_python_scalar_keeps_the_dtype_of_its_kind():
     assert (nt.ones(2, dtype="int8") + 1).dtype is nt.int8
     assert (nt.ones(2, dtype="float16") * 2.5).dtype is nt.float16
     assert (nt.ones(2, dtype="int8") * 2.5).dtype is nt.float32
-    assert (nt.ones(2, dtype="float64") * 1j).dtype is nt.complex128
+    if nt.default_device().supports("complex128"):
+        assert (nt.ones(2, dtype="float64") * 1j).dtype is nt.complex128
 
 
 def test_integer_scalar_must_fit():

@@ -143,7 +143,8 @@ def test_attention(data):
             size if size in (1, full) else 1
             for size, full in zip(pair, (batch, heads, queries, keys)[4 - len(pair) :], strict=True)
         )
-        mask = normal(seed + 3, *pair) if mask == "float" else normal(seed + 3, *pair) < 1
+        values = normal(seed + 3, *pair)
+        mask = values if mask == "float" else np.asarray(values < 1)
         if mask.dtype == bool and mask.ndim and mask.shape[-1] > 1:
             mask[..., 0] = True
         elif mask.dtype == bool:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nitinol as nt
+from strategies import widest_float
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -18,7 +19,9 @@ DRAWS = {
     "bits": lambda key, shape: nt.random.bits(key, shape),
     "bits64": lambda key, shape: nt.random.bits(key, shape, dtype=nt.uint64),
     "uniform": lambda key, shape: nt.random.uniform(key, shape),
-    "uniform64": lambda key, shape: nt.random.uniform(key, shape, dtype=nt.float64),
+    "widest uniform": lambda key, shape: nt.random.uniform(
+        key, shape, dtype=nt.dtype(widest_float())
+    ),
     "normal": lambda key, shape: nt.random.normal(key, shape),
     "normal16": lambda key, shape: nt.random.normal(key, shape, dtype=nt.float16),
     "integers": lambda key, shape: nt.random.integers(key, -7, 1000, shape),

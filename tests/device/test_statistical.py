@@ -20,6 +20,7 @@ from strategies import (
     axes,
     full_shapes,
     shapes,
+    widest_float,
 )
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -70,8 +71,9 @@ def test_sum_in_a_dtype_wraps_in_it(reduction, dtype):
 @given(reductions(INTEGERS, bound=20))
 def test_sum_of_integers_in_a_floating_dtype(reduction):
     values, array, axis, keepdims = reduction
-    expected = np.sum(values, axis=axis, keepdims=keepdims, dtype="float64")
-    assert_same(nt.sum(array, axis=axis, keepdims=keepdims, dtype="float64"), expected)
+    dtype = widest_float()
+    expected = np.sum(values, axis=axis, keepdims=keepdims, dtype=dtype)
+    assert_same(nt.sum(array, axis=axis, keepdims=keepdims, dtype=dtype), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int32"])

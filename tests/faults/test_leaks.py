@@ -117,6 +117,31 @@ def chain_that_fails():
         nt.eval(x)
 
 
+def chain_that_is_retried():
+    first = nt.ones(16) + 1
+    x = first
+    for _ in range(2_000):
+        x = x + 1
+    total = nt.sum(x) + x
+    with nt.testing.inject(nt.default_device(), "timeout"), pytest.raises(nt.DeviceTimeoutError):
+        nt.eval(total, first)
+    nt.retry(total)
+    nt.retry(first)
+    assert total[0].item() == 17 * 2002
+
+
+def cache_that_is_retried():
+    if nt.default_device().kind != "cpu":
+        return  # where units don't run in turn, the cache may have been donated
+    cache = nt.zeros((64, 32)) + 0
+    nt.eval(cache)
+    for row in range(5):
+        cache = nt.slice_update(cache, nt.ones((1, 32)), row)
+        with nt.testing.inject("cpu", "page_fault"), pytest.raises(nt.KernelFaultError):
+            nt.eval(cache)
+        nt.retry(cache)
+
+
 def exports():
     x = nt.ones((10, 10)) + 1
     kept = [np.asarray(x), memoryview(x), np.from_dlpack(x), x.T, x[::-1]]
@@ -146,6 +171,8 @@ JOBS = {
     "work dropped in flight": dropped_in_flight,
     "a cache that grows": cache_that_grows,
     "a cache that fails": cache_that_fails,
+    "a cache that is retried": cache_that_is_retried,
+    "a chain that is retried": chain_that_is_retried,
     "a chain": chain,
     "a chain that fails": chain_that_fails,
     "exports": exports,

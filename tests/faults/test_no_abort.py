@@ -9,6 +9,8 @@ from processes import run, succeed
 
 PHASES = ("encode", "commit", "completion")
 COMMON = """
+for device in nt.devices(): device.recovery = nt.RecoveryPolicy.none()
+
 def array(code):
     return nt.sum(nt.ones((4, 4)) @ nt.ones((4, 4)) + 1)
 
@@ -129,6 +131,7 @@ AT_EXIT = {
 def test_at_the_interpreters_exit(situation, phase, code):
     done = run(
         f"""
+        for device in nt.devices(): device.recovery = nt.RecoveryPolicy.none()
         x = nt.sum(nt.ones((300, 300)) @ nt.ones((300, 300)))
         injection = nt.testing.inject(nt.default_device(), {code!r}, phase={phase!r})
         injection.__enter__()

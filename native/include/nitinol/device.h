@@ -51,6 +51,9 @@ class Device {
   virtual bool borrows() const noexcept { return true; }
   // Are transients in use until their submission has ended (see Recycler)?
   virtual bool runs_later() const noexcept { return false; }
+  // Is each unit concluded before the next one starts, and run again where it was left
+  // waiting? Then failures are mended in place.
+  virtual bool runs_in_turn() const noexcept { return false; }
   // Submissions of one stream that may be committed at the same time.
   virtual std::uint32_t depth() const noexcept { return 1; }
   // Is this submission so small that handing it over costs more than running it on

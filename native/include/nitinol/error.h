@@ -112,6 +112,8 @@ class Poison : public Counted<Poison> {
 
 struct ErrorCounts {
   std::uint64_t struck;
+  std::uint64_t recovered;
+  std::uint64_t retried;
   std::uint64_t raised;
   std::uint64_t drained;
   std::uint64_t collected;
@@ -147,7 +149,20 @@ class ErrorRecord {
   // drained once nobody can ask the scope.
   std::vector<Ref<Report>> collect(Observer by, std::int64_t stream);
 
-  void suppress() noexcept { suppressed_.fetch_add(1, std::memory_order_relaxed); }
+  void suppress(std::uint64_t failures = 1) noexcept {
+    suppressed_.fetch_add(failures, std::memory_order_relaxed);
+  }
+  // A failure whose work is tried again in place; what became of it is said later, by
+  // `recover` or `suppress`.
+  void retried(Code code) noexcept {
+    retried_.fetch_add(1, std::memory_order_relaxed);
+    by_code_[static_cast<int>(code)].fetch_add(1, std::memory_order_relaxed);
+  }
+  // So many failures never became reports, because trying again helped.
+  void recover(std::uint64_t failures) noexcept {
+    struck_.fetch_add(failures, std::memory_order_release);
+    recovered_.fetch_add(failures, std::memory_order_release);
+  }
   // What the eval path loads: zero while nothing ever failed.
   std::uint64_t failures() const noexcept { return struck_.load(std::memory_order_acquire); }
   ErrorCounts counts() const noexcept;
@@ -162,6 +177,8 @@ class ErrorRecord {
   std::atomic<Report*> unobserved_{nullptr};
   std::atomic<std::uint64_t> struck_{0};
   std::atomic<std::uint64_t> suppressed_{0};
+  std::atomic<std::uint64_t> recovered_{0};
+  std::atomic<std::uint64_t> retried_{0};
   std::atomic<std::uint64_t> observed_[5] = {};
   std::atomic<std::uint64_t> by_code_[static_cast<int>(Code::count_)] = {};
   Ref<Poison> reserve_;

@@ -48,6 +48,8 @@ Code code_from_name(const char* text) noexcept;
 //   not_positive_definite  matrix of the batch (flat), order of the leading minor
 //   negative_power         exponent
 //   out_of_memory          bytes wanted, bytes in use, limit
+//   not_permitted          failures, milliseconds: the culprit budget suspended the device
+//   codes of a lost device 1: not submitted, because it was lost before
 //   io                     byte offset, bytes wanted, bytes read; native = errno (0: short file)
 //
 // Whose number `native` is.

@@ -70,6 +70,7 @@ class Node : public Counted<Node> {
  private:
   friend class Planner;
   friend class Resolver;
+  friend class Retrier;
   friend class Runner;
 
   Node(Op op, DType dtype, const Layout& layout, Stream* stream) noexcept
@@ -102,7 +103,10 @@ class Node : public Counted<Node> {
   // The slot: written by whoever runs the node, then published through state_.
   bool doomed_ = false;              // the unit failed or was void
   std::atomic<bool> wanted_{false};  // a unit that will run reads it
-  bool consumed_ = false;            // the buffer went to a donated update that did not succeed
+  // The buffer went to an update in place. If it is still there, that update failed, and
+  // gives the right result when it is repeated; nothing else may read it.
+  bool consumed_ = false;
+  bool alone_ = false;  // repeats what a watchdog ended: one kernel, in a submission of its own
   Ref<Buffer> buffer_;
   Ref<Poison> poison_;
   // A retry never rewrites the slot: it hangs the recomputed node here.

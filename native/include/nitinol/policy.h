@@ -1,8 +1,10 @@
 // Pure decisions about failures: they know no device, and are tested by tables.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 #include "nitinol/fault.h"
 
@@ -26,22 +28,95 @@ Condition after_success(Condition now, std::uint32_t successes) noexcept;
 
 class Notices;
 
-// A device's condition, updated by the resolver and loaded by anybody.
+// What a device does about failures by itself. Times are in nanoseconds. Trying again in
+// place is for devices that run units in turn (Device::runs_in_turn); the budget is for all.
+struct RecoveryPolicy {
+  std::uint32_t victim_retries = 3;  // in a row, of work that fell to somebody else's failure
+  std::int64_t victim_backoff = 1'000'000;  // before the first of them; it doubles each time
+  bool out_of_memory_retry = true;          // once, after the cache was freed
+  bool internal_retry = true;               // once
+  bool split_interactivity = true;          // run what kept a display waiting in smaller pieces
+  std::uint32_t culprit_budget = 0;         // that many failures of its own within the window
+  std::int64_t culprit_window = 60'000'000'000;  // suspend the device; 0: no number does
+};
+inline constexpr std::uint32_t most_retries = 100;
+inline constexpr std::uint32_t largest_culprit_budget = 64;
+inline constexpr std::int64_t longest_backoff = 1'000'000'000;
+
+// What happened before a failure.
+struct History {
+  Condition condition = Condition::ok;
+  std::uint32_t culprits = 0;  // within the window, this failure included
+};
+
+enum class Remedy : std::uint8_t {
+  fail,   // let it be reported
+  again,  // the same once more
+  trim,   // once more, after the cache was freed
+  split,  // once more, in smaller pieces
+};
+
+struct Decision {
+  Remedy remedy = Remedy::fail;
+  bool suspend = false;    // nothing more is submitted until somebody resets the device
+  std::int64_t delay = 0;  // before it is tried again
+};
+
+// Does this failure count against the culprit budget: is the work to blame, and the device
+// the worse for it?
+bool counts_against_budget(Code code) noexcept;
+
+// What to do about a failure of work that was tried `attempt` times before. `raw` is the
+// driver's own number where a code merges several.
+Decision decide(Code code, std::int64_t raw, std::uint32_t attempt, const RecoveryPolicy& policy,
+                const History& history) noexcept;
+
+// A device's condition and history, updated as failures and successes are met; the
+// condition is loaded by anybody.
 class Health {
  public:
   // Changes are told to `notices`.
   explicit Health(Notices* notices = nullptr) noexcept : notices_(notices) {}
 
   Condition condition() const noexcept { return condition_.load(std::memory_order_acquire); }
+  // False once the device was lost, or suspended by its culprit budget: nothing may be
+  // submitted to it, and fails with `refusal` instead.
+  bool takes_work() const noexcept { return !closed_.load(std::memory_order_acquire); }
+  Fault refusal() const noexcept;
+
+  // A failure that will be reported.
+  void failed(const Fault& fault, std::int64_t now = clock()) noexcept;
   void failed(Code code) noexcept;
+  // A failure that need not be, if it can be mended. Counted here when the answer is yes.
+  Decision consider(const Fault& fault, std::uint32_t attempt, std::int64_t now = clock()) noexcept;
   void succeeded() noexcept;
 
+  // Back to ok, the history forgotten. False when the device is lost: then nothing helps.
+  bool reset() noexcept;
+  // A device that was lost on purpose only is there again.
+  void end_injection() noexcept;
+
+  RecoveryPolicy policy() const noexcept;
+  void set_policy(const RecoveryPolicy& policy) noexcept;
+
  private:
+  static std::int64_t clock() noexcept;
+  std::uint32_t culprits(std::int64_t now) const noexcept;
+  void blame(std::int64_t now) noexcept;
   void enter(Condition condition) noexcept;
 
   Notices* const notices_;
   std::atomic<Condition> condition_{Condition::ok};
+  std::atomic<bool> closed_{false};
   std::atomic<std::uint32_t> successes_{0};
+
+  mutable std::mutex mutex_;  // all that follows
+  RecoveryPolicy policy_;
+  std::array<std::int64_t, largest_culprit_budget> blamed_{};  // when; a ring
+  std::uint64_t blames_ = 0;
+  Fault refusal_;
+  bool injected_loss_ = false;
+  Condition before_loss_ = Condition::ok;
 };
 
 }  // namespace nitinol

@@ -24,7 +24,8 @@ class Runner {
                       Recycler* recycler = nullptr) noexcept;
 
   // After the launch: the status, and what the unit leaves behind. `wrote` says
-  // whether a donated buffer may have been changed by a unit that failed.
+  // whether a donated buffer may have been changed by a unit that failed. A unit that is
+  // to run again, after its `pause`, is waiting as before (see Device::runs_in_turn).
   static void conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote,
                        Recycler* recycler = nullptr) noexcept;
 
@@ -39,7 +40,11 @@ class Runner {
   // The device takes no work: marks what is skipped or void anyway, and leaves the rest.
   static void refuse(Unit& unit) noexcept;
 
-  // Instead of that: the unit was launched but never did anything, and never will.
+  // The device may take no work at all: then the units that would have run are left
+  // waiting, and the submission is completed with this. Code::none: it does.
+  static Fault turn_away(Device& device, Submission& submission) noexcept;
+
+  // Instead of conclude: the unit was launched but never did anything, and never will.
   static void abandon(Unit& unit) noexcept;
 
  private:
@@ -51,6 +56,12 @@ class Runner {
   static void release(Unit& unit, Recycler* recycler) noexcept;
   static void find_donor(Unit& unit, const Recycler* recycler) noexcept;
   static void consume(Unit& unit) noexcept;
+  // Leaves the unit waiting when its device is to run it again.
+  static bool again(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept;
+  static void give_up(Unit& unit) noexcept;
+  // Does an update in place give the same when it is repeated?
+  static bool overwrites(const Unit& unit) noexcept;
+  static bool repeatable_later(const Unit& unit) noexcept;
 };
 
 }  // namespace nitinol

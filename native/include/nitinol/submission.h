@@ -42,6 +42,8 @@ struct Unit {
   Node* donor = nullptr;             // whose storage the output takes over
   Fault fault;
   Code secondary = Code::none;   // a second failure of the same unit
+  std::uint8_t attempts = 0;     // that failed, and after which it was to run again
+  std::uint32_t pause = 0;       // microseconds to wait before it does
   Keep* exception = nullptr;     // owned until resolved
   const char* detail = nullptr;  // a sentence for the report, alive until resolved
 };
