@@ -211,11 +211,13 @@ def serve(options) -> int:
     except OSError as error:
         raise UsageError(f"The results cannot be written: {error}.") from error
     try:
-        plan = parse_faults(options.faults, steps=tokens, units=40, seed=options.seed)
+        parse_faults(options.faults, steps=1, units=1, seed=options.seed)  # before the long load
     except ValueError as error:
         raise UsageError(str(error)) from error
     device, model, tokenizer = load(options)
     check_length(model, context, tokens)
+    units = 8 * model.config.layers  # fewer than any step has
+    plan = parse_faults(options.faults, steps=tokens, units=units, seed=options.seed)
     prompts = make_prompts(tokenizer, context)
 
     from tqdm import tqdm

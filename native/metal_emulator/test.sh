@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs what the emulated Metal device needs on Debian, builds nitinol with it, and runs on it the
+# tests of every device and of the guarantees, the latter once more with late and reordered completion
+# handlers, and a short run of the main job.
+# Arguments go to pytest. nitinol's 'test' extra has to be installed for the python3 on PATH.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+if ! command -v clang++-19 >/dev/null || [[ ! -e $(g++ -print-file-name=libobjc.so) ]]; then
+  packages=(clang-19 libclang-rt-19-dev libobjc-12-dev)
+  if ((EUID != 0)); then
+    echo "$0: this needs the packages ${packages[*]}; root can have them installed by this script." >&2
+    exit 2
+  fi
+  apt-get update -qq
+  apt-get install -qq -y "${packages[@]}" >/dev/null
+fi
+
+build=$PWD/build-metal
+site=$build/site
+options=(-Dmetal=emulated "-Dpython.purelibdir=$site" "-Dpython.platlibdir=$site")
+export CXX=${CXX-g++} OBJCXX=${OBJCXX-clang++-19}
+if [[ -d $build ]]; then
+  meson setup --reconfigure "$build" "${options[@]}" >/dev/null
+else
+  meson setup "$build" "${options[@]}"
+fi
+ninja -C "$build"
+meson install -C "$build" --no-rebuild --quiet
+
+export PYTHONPATH=$site
+python3 -m pytest tests/device tests/faults tests/metal -k metal "$@"
+# Completion handlers may come late and in any order: no guarantee depends on them.
+METAL_EMULATOR="disorder:seed=1,delay_us=2000" python3 -m pytest tests/faults -k metal "$@"
