@@ -131,8 +131,8 @@ def host_call(fn, shape, dtype, *arrays):
     -------
     Array
         The function runs on the host; the result goes to the device of the current stream or of
-        the arrays. Reading it raises `HostCallbackError`, with the function's exception as its ``__cause__``,
-        when that raised.
+        the arrays. Reading it raises `HostCallbackError`, with the function's exception as its
+        ``__cause__``, when that raised.
 
     Raises
     ------
