@@ -155,14 +155,14 @@ def test_sources(metadata, path):
 
 def test_a_wrong_name_is_found(metadata):
     """The checks above see a wrong selector, a wrong number and a wrong type."""
-    assert apple.sent_selectors("x = [[queue commandBuffer] comit];") == {
+    assert apple.sent_selectors("x = [[queue commandBuffer] commitNow];") == {
         "commandBuffer",
-        "comit",
+        "commitNow",
     }
     assert apple.sent_selectors("[e setBytes:a(b, c) length:n ? 1 : 2 atIndex:i];") == {
         "setBytes:length:atIndex:"
     }
-    assert "comit" not in metadata.methods
+    assert "commitNow" not in metadata.methods
     wrong = [("newBufferWithLength:options:", "id<MTLBuffer>", ["NSInteger", "NSUInteger"])]
     assert list(_mismatches(wrong, metadata, {}, set()))
     assert apple.declared_enums("NS_ENUM(NSUInteger, A){ B = (3 << 16) + 1, }") == {"B": 196609}

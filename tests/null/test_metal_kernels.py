@@ -41,7 +41,7 @@ def test_kernel(path):
         ("inline void f(device atomic_ulong* x) {}", "64-bit atomics"),
         ("#include <vector>", "no such header: 'vector'"),
         ("inline void f() { auto g = [&](int x) { return x; }; }", "no lambdas"),
-        ("inline void f() { static int n = 0; }", "no statics"),
+        ("inline void f() { static int n = 0; }", "no static variables"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text, problem):
