@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import nitinol as nt
 from nitinol import errors
 
-CPU = nt.Device("cpu")
 # As docs/errors.md has it.
 SUCCESSES_TO_RECOVER = 8
 DEGRADING = (
@@ -38,7 +37,7 @@ DATA = (
 
 def strike(code):
     # As often as it may be tried again.
-    with nt.testing.inject("cpu", code, times=1000):
+    with nt.testing.inject(nt.default_device(), code, times=1000):
         x = nt.ones(3) + 1
         return nt.async_eval(x).exception(10).report
 
@@ -49,13 +48,13 @@ def succeed(times=1):
 
 
 @pytest.fixture(autouse=True)
-def healthy():
+def healthy(default_device):
     """The device is well before and after."""
     succeed(SUCCESSES_TO_RECOVER)
-    assert CPU.state == "ok"
+    assert nt.default_device().state == "ok"
     yield
     succeed(SUCCESSES_TO_RECOVER)
-    assert CPU.state == "ok"
+    assert nt.default_device().state == "ok"
 
 
 def eventually(condition, seconds=10):
@@ -69,24 +68,24 @@ def eventually(condition, seconds=10):
 def test_a_transient_failure_degrades_until_enough_has_succeeded(code):
     strike(code)
     for _ in range(SUCCESSES_TO_RECOVER):
-        assert CPU.state == "degraded"
+        assert nt.default_device().state == "degraded"
         succeed()
-    assert CPU.state == "ok"
+    assert nt.default_device().state == "ok"
 
 
 @pytest.mark.parametrize("code", DATA)
 def test_what_is_wrong_with_data_is_not_the_devices_health(code):
     strike(code)
-    assert CPU.state == "ok"
+    assert nt.default_device().state == "ok"
 
 
 def test_a_device_that_may_not_be_used_is_suspended_until_it_works():
     strike("not_permitted")
-    assert CPU.state == "suspended"
+    assert nt.default_device().state == "suspended"
     strike("timeout")
-    assert CPU.state == "suspended"
+    assert nt.default_device().state == "suspended"
     succeed(SUCCESSES_TO_RECOVER)
-    assert CPU.state == "ok"
+    assert nt.default_device().state == "ok"
 
 
 @given(st.lists(st.sampled_from(["ok", "ok", "ok", "ok", *DEGRADING[:2], *DATA[:1]]), max_size=40))
@@ -95,7 +94,7 @@ def test_the_state_is_that_of_the_last_failures_and_successes(events):
     succeed(SUCCESSES_TO_RECOVER)
     state, successes = "ok", 0
     expected = []
-    with CPU.on_state_change(lambda before, now: told.append((before, now))):
+    with nt.default_device().on_state_change(lambda before, now: told.append((before, now))):
         for event in events:
             before = state
             if event == "ok":
@@ -108,7 +107,7 @@ def test_the_state_is_that_of_the_last_failures_and_successes(events):
                 successes = 0
                 if event in DEGRADING:
                     state = "degraded"
-            assert CPU.state == state
+            assert nt.default_device().state == state
             if before != state:
                 expected.append((before, state))
         eventually(lambda: len(told) >= len(expected))
@@ -126,7 +125,7 @@ def test_on_error_is_told_of_every_failure_and_observes_none():
         threads.add(threading.current_thread().name)
 
     kept = []
-    with CPU.on_error(call):
+    with nt.default_device().on_error(call):
         with nt.error_scope("a", raise_on_exit=False) as scope:
             kept.append(nt.linalg.inv(nt.zeros((2, 2)) + 0))
             nt.async_eval(kept[0])
@@ -138,7 +137,7 @@ def test_on_error_is_told_of_every_failure_and_observes_none():
         ("singular_matrix", "a"),
         ("index_out_of_range", None),
     ]
-    assert CPU.error_counts()["unobserved"] == 2
+    assert nt.default_device().error_counts()["unobserved"] == 2
     assert scope.errors == found[:1]
     with pytest.raises(nt.DeviceIndexError) as caught:
         nt.synchronize(timeout=10)
@@ -154,7 +153,7 @@ def test_many_failures_of_many_threads_are_each_told_once():
                 with contextlib.suppress(nt.DeviceError):
                     nt.eval(nt.linalg.inv(nt.zeros((2, 2)) + 0))
 
-    with CPU.on_error(found.append):
+    with nt.default_device().on_error(found.append):
         threads = [threading.Thread(target=job) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -168,8 +167,8 @@ def test_many_failures_of_many_threads_are_each_told_once():
 
 def test_several_subscribers_and_the_end_of_a_subscription():
     a, b = [], []
-    first = CPU.on_error(a.append)
-    with CPU.on_error(b.append):
+    first = nt.default_device().on_error(a.append)
+    with nt.default_device().on_error(b.append):
         strike("timeout")
         eventually(lambda: len(a) == len(b) == 1)
     strike("timeout")
@@ -177,7 +176,7 @@ def test_several_subscribers_and_the_end_of_a_subscription():
     first.cancel()
     first.cancel()
     strike("timeout")
-    with CPU.on_error(b.append):
+    with nt.default_device().on_error(b.append):
         pass
     time.sleep(0.02)
     assert (len(a), len(b)) == (2, 1)
@@ -190,7 +189,7 @@ def test_a_subscriber_that_raises_disturbs_nobody(monkeypatch):
     def bad(report):
         raise KeyError(report.code)
 
-    with CPU.on_error(bad), CPU.on_error(found.append):
+    with nt.default_device().on_error(bad), nt.default_device().on_error(found.append):
         strike("timeout")
         eventually(lambda: found)
     assert [str(error) for error in unraisable] == ["'timeout'"]
@@ -202,10 +201,10 @@ def test_a_subscriber_may_cancel_itself_and_subscribe():
     def call(report):
         found.append(report)
         subscription.cancel()
-        again.append(CPU.on_error(found.append))
+        again.append(nt.default_device().on_error(found.append))
 
     again = []
-    subscription = CPU.on_error(call)
+    subscription = nt.default_device().on_error(call)
     strike("timeout")
     eventually(lambda: again)
     strike("page_fault")
@@ -214,47 +213,51 @@ def test_a_subscriber_may_cancel_itself_and_subscribe():
     assert [report.code for report in found] == ["timeout", "page_fault"]
 
 
-@pytest.mark.parametrize("subscribe", [CPU.on_error, CPU.on_state_change])
+@pytest.mark.parametrize("subscribe", ["on_error", "on_state_change"])
 def test_subscribers_that_are_none(subscribe):
     with pytest.raises(TypeError, match="A callback is a function"):
-        subscribe(None)
+        getattr(nt.default_device(), subscribe)(None)
 
 
 # --- numbers -----------------------------------------------------------------------------------
 
 
 def test_stats_add_up():
-    before = CPU.stats()
+    before = nt.default_device().stats()
     strike("timeout")
     strike("timeout")
     x = nt.linalg.inv(nt.zeros((2, 2)) + 0)
     nt.async_eval(x).wait()
     succeed(5)
-    after = CPU.stats()
+    after = nt.default_device().stats()
     for code, n in {"timeout": 2, "singular_matrix": 1}.items():
         assert after["failures"][code] - before["failures"].get(code, 0) == n
     assert set(after["failures"]) <= set(errors.CODES)
     # Retries that did not help struck as well, but have no report.
     helpless = after["retries"] - after["recovered"]
-    assert sum(after["failures"].values()) == CPU.error_counts()["struck"] + helpless
+    assert (
+        sum(after["failures"].values()) == nt.default_device().error_counts()["struck"] + helpless
+    )
     assert after["unobserved"] == 1
     assert after["submissions"] - before["submissions"] == 8
     assert after["units"] - before["units"] >= 8
-    assert {name: after[name] for name in ("submissions", "units")} == CPU.work_counts()
+    assert {
+        name: after[name] for name in ("submissions", "units")
+    } == nt.default_device().work_counts()
     with pytest.raises(nt.LinAlgError):
         x.tolist()
-    assert CPU.stats()["unobserved"] == 0
+    assert nt.default_device().stats()["unobserved"] == 0
 
 
 def test_stats_of_memory():
     big = nt.zeros((1000, 1000)) + 1
     nt.eval(big)
-    stats = CPU.stats()
-    memory = CPU.memory_stats()
+    stats = nt.default_device().stats()
+    memory = nt.default_device().memory_stats()
     assert stats["bytes_in_use"] == memory["in_use"] >= 4_000_000
     assert stats["bytes_peak"] == memory["peak"] >= stats["bytes_in_use"]
     assert stats["bytes_cached"] == memory["cached"]
-    assert stats["bytes_limit"] == CPU.memory_limit
+    assert stats["bytes_limit"] == nt.default_device().memory_limit
     del big
     nt.synchronize()
-    assert CPU.stats()["bytes_in_use"] <= stats["bytes_in_use"] - 4_000_000
+    assert nt.default_device().stats()["bytes_in_use"] <= stats["bytes_in_use"] - 4_000_000
