@@ -147,6 +147,8 @@ def test_a_cancelled_await_leaves_the_others(gate):
 
 
 def test_what_was_cancelled_and_dropped_is_skipped(gate):
+    if nt.default_device().kind != "cpu":
+        pytest.skip("A host call runs on the CPU, and what crosses devices is wanted.")
     calls = []
 
     def request():
