@@ -12,7 +12,7 @@ from nitinol import _native
 
 MODULES = frozenset(
     f"nitinol.{name}"
-    for name in ("_array", "_device", "_errors", "_evaluation", "_interop", "_runtime")
+    for name in ("_array", "_device", "_dlpack", "_errors", "_evaluation", "_interop", "_runtime")
 )
 
 
