@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from nitinol import errors
+
 ROOT = pathlib.Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(page, block, id=f"{page}-{number}")
@@ -22,3 +24,11 @@ def test_example(page, block, capsys):
     exec(compile(header + block, page, "exec"), {"__name__": "__main__"})
     expected = re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_the_table_of_codes_is_whole():
+    """Each code once, with its class, and with what to do."""
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z_]+`.*?) \| `(\w+)` \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    found = {code: name for codes, name, *_ in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert found == {code: errors.exception_class(code).__name__ for code in errors.CODES}
