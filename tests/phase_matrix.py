@@ -20,6 +20,7 @@ import textwrap
 import time
 from collections import Counter
 
+import nitinol
 from nitinol.errors import CODES
 from processes import HEADER, run
 
@@ -43,11 +44,11 @@ def check(x, code):
 
 def inject(code):
     # As often as somebody tries: what is tried again in place fails again.
-    return nt.testing.inject("cpu", code, phase=phase, times=10**6)
+    return nt.testing.inject(nt.default_device(), code, phase=phase, times=10**6)
 
 def healthy():
     # A device that is lost takes no more work; every other failure leaves it working.
-    if nt.Device("cpu").state != "lost":
+    if nt.default_device().state != "lost":
         assert work().item() == 64 * 8 + 64
 """
 
@@ -235,7 +236,10 @@ def main():
     p.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     p.add_argument("--timeout", type=float, default=60, help="seconds a process (%(default)s)")
     p.add_argument("--batch", action="store_true", help="all codes in one process")
+    p.add_argument("--device", choices=[each.name for each in nitinol.devices()])
     arguments = p.parse_args()
+    if arguments.device:
+        nitinol.set_default_device(arguments.device)  # which the processes take over
     cells = list(chosen(arguments.codes, arguments.phases, arguments.places, arguments.batch))
     begin, wrong, well = time.monotonic(), [], Counter()
     with concurrent.futures.ThreadPoolExecutor(max(arguments.jobs, 1)) as pool:
