@@ -12,7 +12,16 @@ from nitinol import _native
 
 MODULES = frozenset(
     f"nitinol.{name}"
-    for name in ("_array", "_device", "_errors", "_evaluation", "_interop", "_runtime", "_scope")
+    for name in (
+        "_array",
+        "_device",
+        "_dlpack",
+        "_errors",
+        "_evaluation",
+        "_interop",
+        "_runtime",
+        "_scope",
+    )
 )
 
 

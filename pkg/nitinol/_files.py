@@ -10,9 +10,16 @@ from typing import Any
 from nitinol import dtypes
 from nitinol._array import Array, apply
 from nitinol._runtime import on_host
+from nitinol._text import shown
 
 LARGEST = 2**63 - 1
+# Of the part of a file that is parsed: the bound of the safetensors format's description, and some
+# ten times what the metadata of a large GGUF file take. A file may have holes, which cost its
+# author nothing, so what its header claims is not bounded by the disk.
+LONGEST_HEADER = 100_000_000
 MOST_DIMENSIONS = 64
+# By GGUF's number of the block type: its name, the weights in a block and the bytes of a block.
+BLOCKS = {2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 8: ("Q8_0", 32, 34)}
 # What read_file takes where the dtype in the file is the array's, and where it is bfloat16.
 SAME_DTYPE = -1
 BFLOAT16 = -2
@@ -56,6 +63,23 @@ class QuantizedTensor:
     blocks: Array
     type: int
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse blocks that don't fit the shape: kernels go by the one and read the other."""
+        if self.type not in BLOCKS:
+            known = ", ".join(f"{label} ({number})" for number, (label, _, _) in BLOCKS.items())
+            raise ValueError(f"A block type is one of {known}; {shown(self.type)} was given.")
+        label, weights, size = BLOCKS[self.type]
+        shape = tuple(self.shape)
+        inside = (*shape[:-1], shape[-1] // weights * size) if shape else ()
+        blocks = self.blocks
+        if not shape or shape[-1] % weights or blocks.shape != inside:
+            raise ValueError(
+                f"{label} weights of shape {shape} were given in blocks of shape {blocks.shape}; "
+                f"expected {inside} and a multiple of {weights} columns."
+            )
+        if blocks.dtype is not dtypes.uint8:
+            raise TypeError(f"Blocks are uint8; {blocks.dtype.name} was given.")
 
     def dequantize(self) -> Array:
         """All weights as ``float32``, of the shape (rows, columns)."""
@@ -105,12 +129,22 @@ class HeaderReader:
         self._file.seek(0)
         return start
 
+    @property
+    def left(self) -> int:
+        """How many bytes may still follow: of the file, and of a header."""
+        return min(self.size, LONGEST_HEADER) - self.position
+
     def take(self, count: int, what: str) -> bytes:
         """The next `count` bytes; nothing is allocated for bytes that aren't there."""
         if count > self.size - self.position:
             raise self.error(
                 f"ends before {what}: {count} bytes were expected at offset {self.position}, the "
                 f"file has {self.size}"
+            )
+        if count > LONGEST_HEADER - self.position:
+            raise self.error(
+                f"has a header that goes on with {count} bytes for {what} at offset "
+                f"{self.position}; expected {LONGEST_HEADER} bytes altogether at the most"
             )
         data = self._file.read(count)
         if len(data) != count:
@@ -140,7 +174,9 @@ class HeaderReader:
             count *= size
             described *= max(size, 1)  # strides of an empty array must fit too
         if described > LARGEST:
-            raise self.error(f"gives {what} the shape {shape}; expected less than 2**63 bytes")
+            raise self.error(
+                f"gives {what} the shape {shown(shape)}; expected less than 2**63 bytes"
+            )
         if offset + count > self.size:
             raise self.error(
                 f"ends before {what}: its {count} bytes at offset {offset} end at "
@@ -165,19 +201,28 @@ class HeaderReader:
             )
         for size in shape:
             if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= LARGEST:
-                shown = str(shape) if len(str(shape)) <= 80 else str(shape)[:77] + "..."
                 raise self.error(
-                    f"gives {what} the shape {shown}; expected integers from 0 to 2**63 - 1"
+                    f"gives {what} the shape {shown(shape)}; expected integers from 0 to 2**63 - 1"
                 )
 
-    def check_extents(self, extents: Iterable[tuple[int, int, str]], what: str) -> int:
-        """Raise if two of the (begin, end, name) overlap; the end of the last one."""
+    def check_extents(
+        self, extents: Iterable[tuple[int, int, str]], what: str, *, dense: bool = False
+    ) -> int:
+        """Raise if two of the (begin, end, name) overlap; the end of the last one.
+
+        With `dense`, also if there is room between them.
+        """
         last, owner = 0, ""
         for begin, end, name in sorted(extents):
             if begin < last and begin != end:
                 raise self.error(
-                    f"lays {what} {name!r} at bytes {begin} to {end} of its data, over {what} "
-                    f"{owner!r}, which ends at {last}"
+                    f"lays {what} {shown(name)} at bytes {begin} to {end} of its data, over {what} "
+                    f"{shown(owner)}, which ends at {last}"
+                )
+            if dense and begin > last:
+                raise self.error(
+                    f"leaves the bytes {last} to {begin} of its data to no {what}; expected "
+                    f"{what} {shown(name)} to begin at {last}"
                 )
             if end > last:
                 last, owner = end, name

@@ -11,9 +11,10 @@ from typing import Any
 import numpy
 
 from nitinol import dtypes
-from nitinol._files import HeaderReader, QuantizedTensor, TensorFile
+from nitinol._files import BLOCKS, HeaderReader, QuantizedTensor, TensorFile
+from nitinol._text import shown
 
-QUANTIZED = ("Q4_0", "Q4_1", "Q8_0")
+QUANTIZED = tuple(label for label, _, _ in BLOCKS.values())
 PLAIN = {
     "F32": dtypes.float32,
     "F16": dtypes.float16,
@@ -71,8 +72,6 @@ class _Header:
         constants = _constants()
         self.value_types = {int(each): each.name for each in constants.GGUFValueType}
         self.tensor_types = {int(each): each.name for each in constants.GGMLQuantizationType}
-        # Weights in a block and bytes of a block, by the name of the type.
-        self.block_sizes = {each.name: size for each, size in constants.GGML_QUANT_SIZES.items()}
         self.order = "<"
 
     def read(self) -> TensorFile:
@@ -87,7 +86,7 @@ class _Header:
         tensor_count = self.number("Q", "the number of tensors")
         value_count = self.number("Q", "the number of metadata values")
         # A tensor takes 24 bytes of the header at least, a value 13.
-        left = reader.size - reader.position
+        left = reader.left
         if tensor_count * 24 + value_count * 13 > left:
             raise reader.error(
                 f"claims {tensor_count} tensors and {value_count} metadata values; expected no "
@@ -97,11 +96,11 @@ class _Header:
         for _ in range(value_count):
             key = self.string("a metadata key")
             if key in metadata:
-                raise reader.error(f"names the metadata key {key!r} twice; expected once")
-            metadata[key] = self.value(f"the value of {key!r}")
+                raise reader.error(f"names the metadata key {shown(key)} twice; expected once")
+            metadata[key] = self.value(f"the value of {shown(key)}")
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-        if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-            raise reader.error(f"has general.alignment {alignment!r}; expected a power of 2")
+        if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
+            raise reader.error(f"has general.alignment {shown(alignment)}; expected a power of 2")
         table = [self.tensor_info() for _ in range(tensor_count)]
         start = -(-reader.position // alignment) * alignment
         return TensorFile(self.tensors(table, start, alignment), metadata, reader.path)
@@ -146,7 +145,7 @@ class _Header:
             return found != 0 if name == "BOOL" else found
         if name is None:
             raise self.reader.error(f"gives the elements of {what} the unknown type {number}")
-        left = self.reader.size - self.reader.position
+        left = self.reader.left
         if count * 8 > left:  # the least a string takes; a nested array takes more
             raise self.reader.error(
                 f"gives {what} {count} elements; expected no more than fit in {left} bytes"
@@ -155,14 +154,14 @@ class _Header:
 
     def tensor_info(self) -> tuple[str, tuple[int, ...], int, int]:
         name = self.string("the name of a tensor")
-        dimensions = self.number("I", f"the number of dimensions of tensor {name!r}")
+        dimensions = self.number("I", f"the number of dimensions of tensor {shown(name)}")
         if dimensions > MOST_DIMENSIONS:
             raise self.reader.error(
-                f"gives tensor {name!r} {dimensions} dimensions; expected {MOST_DIMENSIONS} at "
-                f"the most"
+                f"gives tensor {shown(name)} {dimensions} dimensions; expected "
+                f"{MOST_DIMENSIONS} at the most"
             )
         form = f"{self.order}{dimensions}QIQ"
-        *sizes, kind, offset = self.reader.unpack(form, f"the entry of tensor {name!r}")
+        *sizes, kind, offset = self.reader.unpack(form, f"the entry of tensor {shown(name)}")
         return name, tuple(reversed(sizes)), kind, offset
 
     def tensors(
@@ -173,11 +172,11 @@ class _Header:
         extents = []
         for name, shape, kind, offset in table:
             if name in tensors:
-                raise reader.error(f"names the tensor {name!r} twice; expected once")
+                raise reader.error(f"names the tensor {shown(name)} twice; expected once")
             if offset % alignment:
                 raise reader.error(
-                    f"lays tensor {name!r} at byte {offset} of its data; expected a multiple of "
-                    f"{alignment}"
+                    f"lays tensor {shown(name)} at byte {offset} of its data; expected a "
+                    f"multiple of {alignment}"
                 )
             tensors[name], size = self.tensor(name, shape, kind, start + offset)
             extents.append((offset, offset + size, name))
@@ -186,7 +185,7 @@ class _Header:
 
     def tensor(self, name: str, shape: tuple[int, ...], kind: int, offset: int) -> tuple[Any, int]:
         """One tensor and how many bytes it has in the file."""
-        reader, what = self.reader, f"tensor {name!r}"
+        reader, what = self.reader, f"tensor {shown(name)}"
         label = self.tensor_types.get(kind, "")
         swapped = self.order == ">"
         if label in PLAIN:
@@ -198,19 +197,19 @@ class _Header:
             )
             return array, array.size * 2
         if label not in QUANTIZED:
-            shown = f"{label} ({kind})" if label else str(kind)
+            found = f"{label} ({kind})" if label else str(kind)
             raise reader.error(
-                f"gives {what} the type {shown}; expected one of "
+                f"gives {what} the type {found}; expected one of "
                 f"{', '.join([*PLAIN, 'BF16', *QUANTIZED])}"
             )
         if swapped:
             raise reader.error(f"has {what} in big-endian {label} blocks; expected little-endian")
-        weights, size = self.block_sizes[label]
+        _, weights, size = BLOCKS[kind]
         reader.check_shape(what, shape)
         if not shape or shape[-1] % weights:
             raise reader.error(
-                f"gives {what} of type {label} the shape {shape}; expected a multiple of {weights} "
-                f"columns"
+                f"gives {what} of type {label} the shape {shown(shape)}; expected a multiple "
+                f"of {weights} columns"
             )
         inside = (*shape[:-1], shape[-1] // weights * size)
         blocks = reader.array(what, offset, inside, dtypes.uint8)

@@ -20,8 +20,9 @@ from threading import get_ident
 
 import numpy
 
-from nitinol import dtypes
+from nitinol import _dlpack, dtypes
 from nitinol._array import apply, cast
+from nitinol._text import shown
 from nitinol.errors import DeviceError
 
 cdef int BUFFER_WRITE = 0x200  # PyBUF_WRITE, which Cython does not declare
@@ -214,7 +215,11 @@ cdef Array copy_in(object value, native.DType dtype, native.Stream* stream):
     if length > 0:
         out = numpy.ndarray(value.shape, dtype=dtype_object(dtype).numpy,
                             buffer=PyMemoryView_FromMemory(node.data(), length, BUFFER_WRITE))
-        numpy.copyto(out, value, casting="unsafe")
+        if dtype == native.DType.bool_ and value.dtype == numpy.bool_:
+            # A byte of somebody's memory may be neither 0 nor 1, and count as 255 in a sum.
+            numpy.not_equal(value.view(numpy.uint8), 0, out=out)
+        else:
+            numpy.copyto(out, value, casting="unsafe")
     return x
 
 
@@ -231,6 +236,12 @@ cdef Array borrow(object value, native.DType dtype, native.Stream* stream):
                 f"Strides of {value.strides} bytes are no multiples of the item size {item}, so "
                 "the array can't be used without a copy.")
         strides[i] = value.strides[i] // item
+    if not value.flags.aligned:
+        raise ValueError(f"The memory of the array isn't aligned to its elements of {item} bytes, "
+                         "so it can't be used without a copy.")
+    if dtype == native.DType.bool_ and value.size and value.view(numpy.uint8).max() > 1:
+        raise ValueError("The array has booleans that are neither 0 nor 1 in memory, so it can't "
+                         "be used without a copy.")
     cdef size_t address = value.ctypes.data
     Py_INCREF(value)
     return wrap(native.make_borrowed(dtype, shape, strides, value.ndim, <void*> address,
@@ -247,11 +258,49 @@ cdef object numpy_dtype(object value):
 
 cdef bint is_python(object obj):
     """Whether nested lists hold Python's own numbers, which get the default dtypes."""
-    while isinstance(obj, (list, tuple)):
+    cdef int _depth
+    for _depth in range(65):  # no deeper than arrays are: a list may hold itself
+        if not isinstance(obj, (list, tuple)):
+            break
         if len(obj) == 0:
             return True
         obj = obj[0]
     return type(obj) in (bool, int, float, complex)
+
+
+class _Interface:
+    """An object with a given ``__array_interface__``."""
+
+    def __init__(self, interface):
+        self.__array_interface__ = interface
+
+
+cdef object checked_interface(object obj):
+    """Return `obj`, or what has its ``__array_interface__``, when that keeps to its own memory.
+
+    NumPy doesn't compare the shape with the length of the buffer.
+    """
+    interface = getattr(obj, "__array_interface__", None)
+    if not isinstance(interface, dict) or isinstance(obj, numpy.generic):
+        return obj
+    interface = dict(interface)  # another look might find another one
+    data = interface.get("data")
+    if data is None or isinstance(data, tuple):
+        return obj  # its own buffer, which NumPy checks, or an address, which nobody can
+    dtype = numpy.dtype(interface["typestr"])
+    shape, strides = interface["shape"], interface.get("strides")
+    if strides is None:
+        strides = numpy.cumprod((dtype.itemsize, *shape[:0:-1]), dtype=object)[::-1]
+    offset = interface.get("offset", 0)
+    low = high = offset
+    for n, stride in zip(shape, strides):
+        low += min(stride * (n - 1), 0)
+        high += max(stride * (n - 1), 0)
+    length = memoryview(data).nbytes
+    if 0 not in shape and not 0 <= low <= high + dtype.itemsize <= length:
+        raise ValueError(f"The __array_interface__ of a {type(obj).__name__} claims the bytes "
+                         f"{low} to {high + dtype.itemsize} of a buffer of {length} bytes.")
+    return _Interface(interface)
 
 
 def asarray(obj, dtype=None, *, device=None, copy=None):
@@ -312,15 +361,15 @@ def asarray(obj, dtype=None, *, device=None, copy=None):
             raise ValueError(f"A {type(obj).__name__} becomes an array only by a copy, and "
                              "copy=False was asked for.")
         if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
-            value = numpy.from_dlpack(obj)
+            value = _dlpack.to_numpy(obj)
         else:
-            value = numpy.asarray(obj)
+            value = numpy.asarray(checked_interface(obj))
     else:
         value = obj
     if value.ndim > 64:
         raise ValueError(f"An array has at most 64 dimensions, not {value.ndim}.")
     if value.dtype == object and python:
-        raise OverflowError(f"A Python integer of {obj!r} doesn't fit in int64.")
+        raise OverflowError(f"A Python integer of {shown(obj)} doesn't fit in int64.")
     found = numpy_dtype(value)
     if dtype is None:
         dtype = _defaults[found.kind] if python and found.kind in _defaults else found
@@ -369,7 +418,7 @@ def from_dlpack(obj, *, device=None, copy=None):
     """
     if isinstance(obj, Array):
         return asarray(obj, copy=copy)
-    return asarray(numpy.from_dlpack(obj), device=device, copy=copy)
+    return asarray(_dlpack.to_numpy(obj), device=device, copy=copy)
 
 
 def represent(Array x):

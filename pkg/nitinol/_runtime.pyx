@@ -76,6 +76,8 @@ cdef int carry_out(native.HostCall* call) except -1:
         if not numpy.can_cast(result.dtype, target.dtype, "same_kind"):
             raise TypeError(f"The host callback returned dtype {result.dtype}, where "
                             f"{target.dtype} is expected.")
+        if result.dtype == numpy.bool_:
+            result = result.view(numpy.uint8) != 0  # its bytes may be neither 0 nor 1
         target[...] = result
     except BaseException as error:
         call.fault.code = native.Code.host_callback

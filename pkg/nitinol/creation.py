@@ -19,6 +19,7 @@ from nitinol._arguments import (
 from nitinol._array import Array, apply, elementwise
 from nitinol._device import default_device, default_stream
 from nitinol._interop import asarray
+from nitinol._text import shown
 from nitinol.dtypes import as_dtype
 
 
@@ -200,8 +201,8 @@ def _check_fits(value: int, target: dtypes.dtype) -> None:
     info = dtypes.iinfo(target)
     if not info.min <= value <= info.max:
         raise OverflowError(
-            f"arange reaches {value}, which doesn't fit in {target.name}: it holds {info.min} to "
-            f"{info.max}."
+            f"arange reaches {shown(value)}, which doesn't fit in {target.name}: it holds "
+            f"{info.min} to {info.max}."
         )
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy
 
+from nitinol._text import shown
+
 __all__ = [
     "bool",
     "can_cast",
@@ -234,7 +236,7 @@ def with_scalar(strong: dtype, value: complex) -> dtype:
         low, high = _LIMITS[strong]
         if not low <= value <= high:
             raise OverflowError(
-                f"The Python integer {value} doesn't fit in {strong.name}, which holds "
+                f"The Python integer {shown(value)} doesn't fit in {strong.name}, which holds "
                 f"{low} to {high}."
             )
     if rank <= own:

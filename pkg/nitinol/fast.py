@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 from nitinol import dtypes
 from nitinol._arguments import array_of, broadcast_view, cast, reshaped
 from nitinol._array import Array, apply
+from nitinol._files import BLOCKS
 from nitinol._interop import from_scalar
 
 if TYPE_CHECKING:
     from nitinol.io import QuantizedTensor
-
-# GGUF's numbers of block types: name, weights a block, bytes a block.
-BLOCKS = {2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 8: ("Q8_0", 32, 34)}
 
 
 def _float32(name: str, x: Any) -> Array:

@@ -20,7 +20,8 @@ import numpy
 from nitinol import dtypes
 from nitinol._arguments import array_of, permuted
 from nitinol._array import Array
-from nitinol._files import HeaderReader, QuantizedTensor, TensorFile
+from nitinol._files import LONGEST_HEADER, HeaderReader, QuantizedTensor, TensorFile
+from nitinol._text import shown
 
 __all__ = ["QuantizedTensor", "TensorFile", "load", "save"]
 
@@ -29,8 +30,6 @@ GGUF_MAGIC = b"GGUF"
 
 # NumPy's own bound: literal_eval of a longer text is slow or worse.
 NPY_LONGEST_HEADER = 10_000
-# The bound of the format's description.
-SAFETENSORS_LONGEST_HEADER = 100_000_000
 
 # Name in a safetensors file: the dtype, and the number of the file's dtype for read_file.
 SAFETENSORS_DTYPES = {
@@ -160,9 +159,9 @@ def _load_npy(reader: HeaderReader) -> Array:
     dtype, swapped = _npy_dtype(reader, header["descr"])
     fortran_order, shape = header["fortran_order"], header["shape"]
     if not isinstance(fortran_order, bool):
-        raise reader.error(f"has fortran_order {_short(fortran_order)}; expected True or False")
+        raise reader.error(f"has fortran_order {shown(fortran_order)}; expected True or False")
     if not isinstance(shape, tuple):
-        raise reader.error(f"has the shape {_short(shape)}; expected a tuple of integers")
+        raise reader.error(f"has the shape {shown(shape)}; expected a tuple of integers")
     in_memory = shape[::-1] if fortran_order else shape
     array = reader.array("the array", reader.position, in_memory, dtype, swapped=swapped)
     return permuted(array, range(len(shape) - 1, -1, -1)) if fortran_order else array
@@ -178,7 +177,7 @@ def _npy_dtype(reader: HeaderReader, descr: Any) -> tuple[dtypes.dtype, bool]:
             if found is not None and each.numpy == found.newbyteorder("="):
                 return each, not found.isnative
     raise reader.error(
-        f"has the dtype {_short(descr)}; expected a number type of at most 16 bytes, such as '<f4'"
+        f"has the dtype {shown(descr)}; expected a number type of at most 16 bytes, such as '<f4'"
     )
 
 
@@ -190,18 +189,12 @@ def _known_to_numpy(descr: str) -> bool:
     return True
 
 
-def _short(value: Any) -> str:
-    """The repr of a value from a file, which may be of any length."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 # safetensors
 
 
 def _load_safetensors(reader: HeaderReader) -> TensorFile:
     (length,) = reader.unpack("<Q", "the length of the header")
-    longest = min(SAFETENSORS_LONGEST_HEADER, reader.size - 8)
+    longest = min(LONGEST_HEADER - 8, reader.size - 8)
     if length > longest:
         raise reader.error(
             f"gives its header {length} bytes; expected {longest} at the most in a file of "
@@ -218,7 +211,7 @@ def _load_safetensors(reader: HeaderReader) -> TensorFile:
         begin, end, array = _safetensors_tensor(reader, name, entry, start)
         tensors[name] = array
         extents.append((begin, end, name))
-    end = reader.check_extents(extents, "tensor")
+    end = reader.check_extents(extents, "tensor", dense=True)
     if end != reader.size - start:
         raise reader.error(
             f"has {reader.size - start} bytes of data; expected the {end} bytes that its header "
@@ -243,7 +236,7 @@ def _parse_json(reader: HeaderReader, text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise reader.error("has a header that is not JSON; expected a JSON object") from None
     if twice:
-        raise reader.error(f"names {_short(twice[0])} twice in its header; expected once")
+        raise reader.error(f"names {shown(twice[0])} twice in its header; expected once")
     if not isinstance(header, dict):
         raise reader.error("has a header that is not a JSON object")
     return header
@@ -252,7 +245,7 @@ def _parse_json(reader: HeaderReader, text: bytes) -> dict[str, Any]:
 def _safetensors_tensor(
     reader: HeaderReader, name: str, entry: Any, start: int
 ) -> tuple[int, int, Array]:
-    what = f"tensor {_short(name)}"
+    what = f"tensor {shown(name)}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise reader.error(
             f"describes {what} without exactly the keys 'dtype', 'shape' and 'data_offsets'"
@@ -260,28 +253,33 @@ def _safetensors_tensor(
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in {*SAFETENSORS_DTYPES, "BF16"}:
         raise reader.error(
-            f"gives {what} the dtype {_short(kind)}; expected one of "
+            f"gives {what} the dtype {shown(kind)}; expected one of "
             f"{', '.join([*SAFETENSORS_DTYPES, 'BF16'])}"
         )
     if not isinstance(shape, list):
-        raise reader.error(f"gives {what} the shape {_short(shape)}; expected a list of integers")
+        raise reader.error(f"gives {what} the shape {shown(shape)}; expected a list of integers")
     if (
         not isinstance(offsets, list)
         or len(offsets) != 2
         or not all(isinstance(o, int) and not isinstance(o, bool) and o >= 0 for o in offsets)
     ):
         raise reader.error(
-            f"gives {what} the data_offsets {_short(offsets)}; expected two integers of 0 or more"
+            f"gives {what} the data_offsets {shown(offsets)}; expected two integers of 0 or more"
         )
     begin, end = offsets
+    if begin > reader.size - start:
+        raise reader.error(
+            f"ends before {what}: it gives it the data_offsets {shown(offsets)}, the file has "
+            f"{reader.size - start} bytes of data"
+        )
     bfloat16 = kind == "BF16"
     dtype = dtypes.float32 if bfloat16 else SAFETENSORS_DTYPES[kind]
     array = reader.array(what, start + begin, tuple(shape), dtype, bfloat16=bfloat16)
     expected = array.size * (2 if bfloat16 else dtype.itemsize)
     if end - begin != expected:
         raise reader.error(
-            f"gives {what} the data_offsets {offsets}, {end - begin} bytes; expected {expected} "
-            f"for {kind} of shape {tuple(shape)}"
+            f"gives {what} the data_offsets {shown(offsets)}, {shown(end - begin)} bytes; "
+            f"expected {expected} for {kind} of shape {shown(tuple(shape))}"
         )
     return begin, end, array
 

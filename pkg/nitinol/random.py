@@ -18,6 +18,7 @@ from typing import Any
 from nitinol import dtypes
 from nitinol._arguments import array_of, axis_of, cast, shape_of
 from nitinol._array import Array, apply, elementwise
+from nitinol._text import shown
 from nitinol.dtypes import as_dtype
 
 
@@ -93,7 +94,7 @@ def key(seed: int, /) -> Key:
     """
     value = operator.index(seed)
     if not -(2**63) <= value < 2**64:
-        raise ValueError(f"The seed {value} doesn't fit in 64 bits.")
+        raise ValueError(f"The seed {shown(value)} doesn't fit in 64 bits.")
     return _make(value - 2**64 if value >= 2**63 else value, 0)
 
 

@@ -4,11 +4,13 @@ import os
 
 from nitinol import _runtime, errors
 from nitinol._device import Device
+from nitinol._text import shown
 
 __all__ = ["inject", "inject_from"]
 
 PHASES = ("encode", "commit", "completion")
 _LARGEST = 2**63 - 1
+_LONGEST_ENTRY = 200  # no device, code and numbers are longer
 
 
 class inject:
@@ -116,15 +118,16 @@ def _parse(entry):
     place, at_sign, numbers = rest.partition("@")
     device, colon, code = place.rpartition(":")
     at, cross, times = numbers.partition("x")
-    if not (at_sign and colon and at.isdecimal() and (not cross or times.isdecimal())):
+    numbered = at.isdecimal() and (not cross or times.isdecimal())
+    if not (at_sign and colon and numbered and len(entry) <= _LONGEST_ENTRY):
         raise ValueError(
-            f"{entry!r} is no planned failure; 'device:code@unit' is expected, such as "
+            f"{shown(entry)} is no planned failure; 'device:code@unit' is expected, such as "
             "'cpu:out_of_memory@37'."
         )
     try:
         return inject(device, code, int(at), int(times or 1), phase if slash else "completion")
     except ValueError as error:
-        raise ValueError(f"{entry!r} is no planned failure: {error}") from None
+        raise ValueError(f"{shown(entry)} is no planned failure: {error}") from None
 
 
 def _from_environment():

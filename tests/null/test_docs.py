@@ -6,6 +6,7 @@ import re
 import pytest
 
 import nitinol as nt
+from nitinol import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
 BLOCKS = [
@@ -38,3 +39,11 @@ def test_example(page, block, capsys):
     expected = re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
     expected += "".join(output).splitlines()
     assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_the_table_of_codes_is_whole():
+    """Each code once, with its class, and with what to do."""
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z_]+`.*?) \| `(\w+)` \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    found = {code: name for codes, name, *_ in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert found == {code: errors.exception_class(code).__name__ for code in errors.CODES}

@@ -1,0 +1,6 @@
+from typing import Any
+
+import numpy
+
+def check_capsule(capsule: Any, whose: str = "The capsule") -> None: ...
+def to_numpy(obj: Any) -> numpy.ndarray: ...

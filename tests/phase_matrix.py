@@ -1,0 +1,270 @@
+"""G1 as a matrix: every code, phase and place in a process of its own, none of which may die.
+
+    python tests/phase_matrix.py            # the whole matrix, with a table at the end
+    python tests/phase_matrix.py --codes timeout --places "interpreter exit" --jobs 4
+
+A cell is well when its process ends with the exit code it chose, within the time limit, says
+nothing unexpected on standard error, and observed the failure (or printed it at exit). `--batch`
+runs the codes of a phase and place in one process, where the place allows it.
+"""
+
+import argparse
+import concurrent.futures
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+
+import nitinol
+from nitinol.errors import CODES
+from processes import HEADER, run
+
+PHASES = ("encode", "commit", "completion")
+
+COMMON = """
+codes, phase = sys.argv[1].split(","), sys.argv[2]
+
+def work():
+    return nt.sum(nt.ones((8, 8)) @ nt.ones((8, 8)) + 1)
+
+def check(x, code):
+    for _ in range(3):
+        try:
+            x.item()
+        except nt.DeviceError as error:
+            assert error.report.code == code, error
+            assert error.report.phase == phase, error
+        else:
+            raise AssertionError("read a failed array")
+
+def inject(code):
+    # As often as somebody tries: what is tried again in place fails again.
+    return nt.testing.inject(nt.default_device(), code, phase=phase, times=10**6)
+
+def healthy():
+    # A device that is lost takes no more work; every other failure leaves it working.
+    if nt.default_device().state != "lost":
+        assert work().item() == 64 * 8 + 64
+"""
+
+# What each place does with the failure. Those that end the process take one code each.
+PLACES = {
+    "main thread": """
+for code in codes:
+    x = work()
+    with inject(code) as injected:
+        nt.async_eval(x).wait(20)
+    assert injected.fired >= 1
+    check(x, code)
+    healthy()
+""",
+    "worker thread": """
+for code in codes:
+    wrong = []
+    def job():
+        try:
+            x = work()
+            with inject(code):
+                nt.async_eval(x).wait(20)
+            check(x, code)
+            healthy()
+        except BaseException as error:
+            wrong.append(error)
+    threads = [threading.Thread(target=job)]
+    for thread in threads: thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert not wrong, wrong
+""",
+    "thread already dead": """
+for code in codes:
+    kept = []
+    release = threading.Event()
+    def held():
+        release.wait(20)
+        return 1.0
+    def job():
+        x = work() * nt.host_call(held, (), nt.float32)
+        kept.append(x)
+        nt.async_eval(x)
+    with inject(code) as injected:
+        thread = threading.Thread(target=job)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        release.set()
+        nt.async_eval(kept[0]).wait(20)
+    assert injected.fired >= 1
+    found = nt.async_eval(kept[0]).exception()
+    assert {report.code for report in found.reports} == {code}
+    del thread, found
+    try: nt.synchronize()
+    except nt.DeviceError: pass
+    try: kept[0].item()
+    except nt.DeviceError as error: assert error.report.code == code
+    else: raise AssertionError("read a failed array")
+    healthy()
+""",
+    "interpreter exit": """
+[code] = codes
+x = work()
+rule = inject(code)
+rule.__enter__()
+if phase == "completion":       # under way while the interpreter goes
+    started = threading.Event()
+    def slow():
+        started.set(); time.sleep(0.05); return 1.0
+    y = nt.host_call(slow, (), nt.float32) + 1
+    h = nt.async_eval(x, y)
+    started.wait(20)
+else:
+    h = nt.async_eval(x)
+sys.exit(5)
+""",
+    "daemon thread": """
+[code] = codes
+struck = threading.Event()
+threading.excepthook = lambda args: None    # what a daemon thread meets when all is closed
+def job():
+    with inject(code):
+        while True:
+            h = nt.async_eval(work())
+            h.wait(20)
+            struck.set()
+for _ in range(2): threading.Thread(target=job, daemon=True).start()
+assert struck.wait(20)
+sys.exit(5)
+""",
+    "after fork": """
+for code in codes:
+    x = work()
+    with inject(code):
+        nt.async_eval(x).wait(20)
+        y = work()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                check(x, code)              # the parent's failure is readable
+                start = lambda: nt.async_eval(y)
+                for job in (y.item, lambda: work().item(), start, nt.synchronize):
+                    try:
+                        job()
+                    except RuntimeError as error:
+                        assert "forked" in str(error), error
+                    else:
+                        raise AssertionError("not refused")
+                status = 0
+            except BaseException as error:
+                print(repr(error), file=sys.stderr, flush=True)
+            os._exit(status)
+        end = time.monotonic() + 15
+        while True:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done: break
+            if time.monotonic() > end:
+                os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
+                raise AssertionError("the child hangs")
+            time.sleep(0.002)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+    check(x, code)
+    healthy()
+""",
+}
+ALONE = ("interpreter exit", "daemon thread")
+# After one of these there may be no device for the next code.
+LOSING = ("access_revoked", "submissions_ignored", "device_removed")
+TOLD = (
+    r"nitinol: \d+ device failure\(s\) that nobody has observed:\n"
+    r"(  \w+: .*\n)+(  \.\.\. and \d+ more\.\n)?"
+)
+
+
+def judge(place, codes, done):
+    """What is wrong with a process that ended; None if nothing."""
+    if done.returncode < 0:
+        return signal.Signals(-done.returncode).name
+    expected = 5 if place in ALONE else 0
+    if done.returncode != expected:
+        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        return f"exit {done.returncode}: {last[:120]}"
+    if place not in ALONE:
+        return None if done.stderr == "" else f"said {done.stderr.splitlines()[0][:120]}"
+    # A failure that struck is told; where the exit came first, nothing ran and nothing is said.
+    if done.stderr and not re.fullmatch(TOLD, done.stderr):
+        return f"said {done.stderr.splitlines()[0][:120]}"
+    told = set(re.findall(r"^  (\w+): ", done.stderr, re.M))
+    if told - set(codes):
+        return f"told {', '.join(sorted(told - set(codes)))}"
+    if place == "daemon thread" and not told:
+        return "lost"
+    return None
+
+
+def cell(place, phase, codes, timeout=60):
+    """Run some codes at a place: what went wrong, None if nothing."""
+    try:
+        done = run(textwrap.dedent(COMMON + PLACES[place]), ",".join(codes), phase,
+                   timeout=timeout, header=HEADER)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "hang"
+    return judge(place, codes, done)
+
+
+def chosen(codes, phases, places, batch):
+    """The processes to run: (place, phase, codes)."""
+    for place, phase in itertools.product(places, phases):
+        together = [c for c in codes if batch and place not in ALONE and c not in LOSING]
+        if together:
+            yield place, phase, tuple(together)
+        yield from ((place, phase, (code,)) for code in codes if code not in together)
+
+
+def main():
+    """Run the matrix; the exit status is 1 if a cell is not well."""
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--codes", nargs="+", choices=CODES, default=CODES)
+    p.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES)
+    p.add_argument("--places", nargs="+", choices=PLACES, default=tuple(PLACES))
+    p.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
+    p.add_argument("--timeout", type=float, default=60, help="seconds a process (%(default)s)")
+    p.add_argument("--batch", action="store_true", help="all codes in one process")
+    p.add_argument("--device", choices=[each.name for each in nitinol.devices()])
+    arguments = p.parse_args()
+    if arguments.device:
+        nitinol.set_default_device(arguments.device)  # which the processes take over
+    cells = list(chosen(arguments.codes, arguments.phases, arguments.places, arguments.batch))
+    begin, wrong, well = time.monotonic(), [], Counter()
+    with concurrent.futures.ThreadPoolExecutor(max(arguments.jobs, 1)) as pool:
+        running = {pool.submit(cell, *each, arguments.timeout): each for each in cells}
+        for number, future in enumerate(concurrent.futures.as_completed(running), 1):
+            place, phase, codes = running[future]
+            found = future.result()
+            if found is None:
+                well[place, phase] += len(codes)
+            else:
+                wrong.append((place, phase, ",".join(codes), found))
+            print(f"\r{number}/{len(cells)}, {len(wrong)} wrong", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    total = len(arguments.codes)
+    print(f"| of {total} codes | " + " | ".join(arguments.phases) + " |")
+    print("|---" * (len(arguments.phases) + 1) + "|")
+    for place in arguments.places:
+        counts = [f"{well[place, phase]} well" for phase in arguments.phases]
+        print(f"| {place} | " + " | ".join(counts) + " |")
+    cells = total * len(arguments.phases) * len(arguments.places)
+    print(f"\n{sum(well.values())} of {cells} cells are well, in {time.monotonic() - begin:.0f} s.")
+    for each in wrong:
+        print("wrong:", *each, sep="  ")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
