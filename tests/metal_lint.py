@@ -21,7 +21,8 @@ FORBIDDEN = {
     r"\b(?:virtual|dynamic_cast|typeid)\b": "MSL has no dynamic types",
     r"\bgoto\b": "MSL has no goto",
     r"\basm\b|__asm": "MSL has no assembly",
-    r"\b(?:thread_local|static)\s+(?!constexpr|constant|inline|assert)\w": "MSL has no static variables",
+    r"\b(?:thread_local|static)\s+(?!constexpr|constant|inline|assert)\w": "MSL has no static "
+    "variables",
     r"\b(?:printf|malloc|free|memcpy|memset|assert)\s*\(": "MSL has no C library",
     r"\[[&=]\]|\[[&=]?\w*\]\s*\(": "MSL has no lambdas",
     r"\(\s*\*\s*\w+\s*\)\s*\(": "MSL has no function pointers",

@@ -60,7 +60,7 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after, Recycler* recycle
     }
     after = fault;
   }
-  find_donor(unit, recycler);
+  find_donor(device, unit, recycler);
   for (Node* output : unit.outputs) {
     if (output->buffer_) continue;
     const std::size_t bytes = output->bytes();
@@ -142,7 +142,7 @@ bool Runner::narrow(Unit& unit) noexcept {
   return true;
 }
 
-void Runner::find_donor(Unit& unit, const Recycler* recycler) noexcept {
+void Runner::find_donor(const Device& device, Unit& unit, const Recycler* recycler) noexcept {
   if (unit.op != Op::slice_update && unit.op != Op::scatter && unit.op != Op::strided_update) {
     return;
   }
@@ -150,7 +150,8 @@ void Runner::find_donor(Unit& unit, const Recycler* recycler) noexcept {
   Node* output = unit.outputs[0];
   Node* storage = input->storage();
   Buffer* buffer = storage->buffer_.get();
-  if (buffer->borrowed() || buffer->references() != 1 || !input->layout().contiguous() ||
+  // Neither somebody else's memory nor another device's, where this one may not write.
+  if (!buffer->is_of(device.memory) || buffer->references() != 1 || !input->layout().contiguous() ||
       input->layout().offset() != 0 || input->bytes() != storage->bytes() ||
       output->bytes() != storage->bytes()) {
     return;

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-if ! command -v clang++-19 >/dev/null || [[ ! -e $(g++ -print-file-name=libobjc.so) ]]; then
+if ! command -v clang++-19 >/dev/null || [[ $(g++ -print-file-name=libobjc.so) != */* ]]; then
   packages=(clang-19 libclang-rt-19-dev libobjc-12-dev)
   if ((EUID != 0)); then
     echo "$0: this needs the packages ${packages[*]}; root can have them installed by this script." >&2

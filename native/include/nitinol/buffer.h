@@ -25,6 +25,7 @@ class Buffer : public Counted<Buffer> {
   std::size_t offset() const noexcept { return offset_; }  // of `data` in the handle's memory
   std::size_t bytes() const noexcept { return bytes_; }
   bool borrowed() const noexcept { return allocator_ == nullptr; }
+  bool is_of(const Allocator& allocator) const noexcept { return allocator_ == &allocator; }
 
   static void destroy(Buffer* self) noexcept;
 

@@ -54,7 +54,7 @@ class Runner {
   static bool narrow(Unit& unit) noexcept;
   static void doom(Unit& unit, UnitStatus status, Recycler* recycler) noexcept;
   static void release(Unit& unit, Recycler* recycler) noexcept;
-  static void find_donor(Unit& unit, const Recycler* recycler) noexcept;
+  static void find_donor(const Device& device, Unit& unit, const Recycler* recycler) noexcept;
   static void consume(Unit& unit) noexcept;
   // Leaves the unit waiting when its device is to run it again.
   static bool again(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept;
