@@ -6,6 +6,7 @@ import sys
 
 
 def main() -> None:
+    """Write the sources named on the command line into the C++ file named first."""
     target, *sources = map(pathlib.Path, sys.argv[1:])
     header = os.path.relpath(pathlib.Path(__file__).with_name("stdlib_text.h"), target.parent)
     lines = [

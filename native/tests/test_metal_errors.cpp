@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <limits>
 
+#include "check.h"
 #include "metal/errors.h"
 #include "nitinol/policy.h"
-#include "check.h"
 
 using namespace nitinol;
 using namespace nitinol::metal;
