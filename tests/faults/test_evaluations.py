@@ -242,9 +242,10 @@ def test_callbacks_at_exit():
     out = succeed("""
         x = nt.ones(3) + 1
         h = nt.async_eval(x)
-        h.add_done_callback(lambda h: print("done", flush=True))
+        event, told = threading.Event(), threading.Event()
+        h.add_done_callback(lambda h: print("done", flush=True) or told.set())
         h.wait()
-        event = threading.Event()
+        told.wait(30)  # who waits for the work may wake before its callbacks are called
         y = nt.host_call(lambda: event.wait(60) and 1.0, (), nt.float32)
         g = nt.async_eval(y + 1)
         """)
