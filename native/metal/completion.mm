@@ -241,13 +241,15 @@ void MetalDevice::lose_units(Flight& flight) noexcept {
 void MetalDevice::arrive(Flight& flight) noexcept {
   flight.recycler.clear();
   flight.faults = nullptr;
-  flight.buffer = {};
   memory.leave(flight.admission);
+  Owned<id<MTLCommandBuffer>> buffer;  // given up behind the lock
   std::lock_guard lock(flights_mutex_);
   if (flight.previous || flights_ == &flight) {
     (flight.previous ? flight.previous->next : flights_) = flight.next;
     if (flight.next) flight.next->previous = flight.previous;
   }
+  // Not before: of what is in the list the watching thread asks the status.
+  buffer = std::move(flight.buffer);
   if (flight.handled.load(std::memory_order_acquire)) {
     delete &flight;
   } else {
