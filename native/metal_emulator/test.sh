@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the emulated Metal device needs on Debian, builds nitinol with it, and runs on it the
-# tests of every device and of the guarantees, the latter once more with late and reordered completion
+# Installs what the emulated Metal device needs on Debian, builds nitinol with it, and runs the C++
+# tests, then on it the tests of every device and of the guarantees, the latter once more with late and reordered completion
 # handlers, and a short run of the main job.
 # Arguments go to pytest. nitinol's 'test' extra has to be installed for the python3 on PATH.
 set -euo pipefail
@@ -16,17 +16,10 @@ if ! command -v clang++-19 >/dev/null || [[ $(g++ -print-file-name=libobjc.so) !
   apt-get install -qq -y "${packages[@]}" >/dev/null
 fi
 
-build=$PWD/build-metal
-site=$build/site
-options=(-Dmetal=emulated "-Dpython.purelibdir=$site" "-Dpython.platlibdir=$site")
-export CXX=${CXX-g++} OBJCXX=${OBJCXX-clang++-19}
-if [[ -d $build ]]; then
-  meson setup --reconfigure "$build" "${options[@]}" >/dev/null
-else
-  meson setup "$build" "${options[@]}"
-fi
-ninja -C "$build"
-meson install -C "$build" --no-rebuild --quiet
+# One build for the C++ tests and for the Python package.
+site=$PWD/build-plain/site
+NITINOL_PYTHON_SITE=$site NITINOL_BUILD_ROOT='' native/tests/sanitize.sh plain
+meson install -C build-plain --no-rebuild --quiet
 
 export PYTHONPATH=$site
 python3 -m pytest tests/device tests/faults tests/metal -k metal "$@"

@@ -7,6 +7,7 @@ set -euo pipefail
 if [[ ! ${1-} =~ ^(plain|thread|address)$ ]]; then
   echo "usage: $0 plain|thread|address [arguments of meson test]" >&2
   echo "The build goes to build-MODE, or to MODE in the folder \$NITINOL_BUILD_ROOT." >&2
+  echo "With \$NITINOL_PYTHON_SITE the Python package is built too, to be installed there." >&2
   exit 2
 fi
 mode=$1
@@ -28,7 +29,13 @@ choose() {
 }
 
 # -O1 keeps stacks readable and the tests quick; assertions stay on.
-options=(-Dextension=false -Dtests=true -Dwerror=true -Db_ndebug=false)
+options=(-Dtests=true -Dwerror=true -Db_ndebug=false)
+if [[ -n ${NITINOL_PYTHON_SITE-} ]]; then
+  options+=(-Dextension=true)
+  options+=("-Dpython.purelibdir=$NITINOL_PYTHON_SITE" "-Dpython.platlibdir=$NITINOL_PYTHON_SITE")
+else
+  options+=(-Dextension=false)
+fi
 case $mode in
   plain) options+=(-Dbuildtype=release) ;;
   thread) options+=(-Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false) ;;
