@@ -2,6 +2,7 @@
 // number of operands against the CPU's interpreter.
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "cpu/program.h"
 #include "program_run.h"
