@@ -85,5 +85,8 @@ PYTHON
   [[ -n $NITINOL_TEST_BLAS ]] && export NITINOL_TEST_BLAS ||
     echo "$0: scipy-openblas64 is not installed here: what needs it is skipped." >&2
 fi
+# Plain mode runs every case of the kernels' tests; the sanitizers take a sample where hundreds of
+# kernels would be compiled: a sanitizer makes each of them twice as slow to compile and to run.
+[[ $mode == plain ]] || export NITINOL_TEST_SAMPLE=${NITINOL_TEST_SAMPLE:-4}
 export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:${TSAN_OPTIONS-}"
 exec meson test -C "$build" --no-rebuild --print-errorlogs "$@"

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <complex>
+#include <cstdlib>
 #include <vector>
 
 #include "cpu/kernel.h"
@@ -13,6 +14,14 @@ namespace nitinol::metal::testing {
 
 using cpu::testing::Array;
 using cpu::testing::Shape;
+
+// NITINOL_TEST_SAMPLE=n: one n-th of the random cases, where most need a kernel of their own and
+// the compiler takes its time for each.
+inline int rounds(int all) {
+  const char* const text = std::getenv("NITINOL_TEST_SAMPLE");
+  const int part = text ? std::atoi(text) : 1;
+  return part > 1 ? (all + part - 1) / part : all;
+}
 
 inline Operand operand_of(Array& a) {
   Operand operand;

@@ -46,7 +46,7 @@ Shape without_last(Shape shape) {
 }
 
 void test_copy() {
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < rounds(60); ++round) {
     const DType dtype = dtypes[round % 12];
     const Shape shape = random_shape(static_cast<int>(pick(0, 4)), round % 3 == 0 ? 40 : 9);
     Array x = random_array(dtype, shape);
@@ -86,7 +86,7 @@ Shape reduced_shape() {
 }
 
 void test_reductions() {
-  for (int round = 0; round < 150; ++round) {
+  for (int round = 0; round < rounds(150); ++round) {
     const DType dtype = dtypes[round % 12];
     const Shape shape = reduced_shape();
     const bool wild = round % 2;
@@ -106,7 +106,8 @@ void test_reductions() {
     compare(Op::prod, {&x}, sum_dtype, out, {shape.size() == 1});
     compare(Op::all, {&x}, DType::bool_, out, {shape.size() == 1});
     compare(Op::any, {&x}, DType::bool_, out, {shape.size() == 1});
-    if (is_complex(dtype)) continue;
+    // Of no elements there is none: the front end refuses, and only numbers have a bound to give.
+    if (is_complex(dtype) || (empty && dtype == DType::bool_)) continue;
     compare(Op::max, {&x}, dtype, out);
     compare(Op::min, {&x}, dtype, out);
     if (empty) continue;
@@ -154,7 +155,7 @@ void test_sum_of_layouts() {
 }
 
 void test_rows() {
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < rounds(40); ++round) {
     const DType dtype = round % 2 ? DType::float32 : DType::float16;
     Shape shape = reduced_shape();
     if (shape.back() == 0) shape.back() = 600;
@@ -184,7 +185,7 @@ void test_rows() {
 }
 
 void test_scans() {
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < rounds(60); ++round) {
     const DType dtype = dtypes[round % 12];
     const Shape shape = reduced_shape();
     DType out = dtype;
@@ -205,7 +206,7 @@ void test_scans() {
 }
 
 void test_sorting() {
-  for (int round = 0; round < 66; ++round) {
+  for (int round = 0; round < rounds(66); ++round) {
     const DType dtype = dtypes[round % 11];
     Shape shape = reduced_shape();
     if (round % 7 == 0) shape.back() = pick(1, 3000);
@@ -236,7 +237,7 @@ void test_sorting() {
 }
 
 void test_searchsorted() {
-  for (int round = 0; round < 44; ++round) {
+  for (int round = 0; round < rounds(44); ++round) {
     const DType dtype = dtypes[round % 11];
     const std::int64_t n = pick(0, 200);
     Array x = wild_array(dtype, {n}, true), sorted = cpu::testing::empty(dtype, {n});
