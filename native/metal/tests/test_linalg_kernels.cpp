@@ -1,5 +1,6 @@
 // Linear algebra on Metal: matrices of any strides against the CPU's LAPACK, singular ones, NaN.
 // OpenBLAS as for native/tests/test_linalg.cpp.
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 
@@ -64,10 +65,11 @@ Array positive_definite(DType dtype, const Shape& shape) {
   return a;
 }
 
-Shape with(Shape batch, std::int64_t rows, std::int64_t columns) {
-  batch.push_back(rows);
-  batch.push_back(columns);
-  return batch;
+Shape with(const Shape& batch, std::int64_t rows, std::int64_t columns) {
+  Shape shape(batch.size() + 2, rows);
+  std::copy(batch.begin(), batch.end(), shape.begin());
+  shape.back() = columns;
+  return shape;
 }
 
 void test_random() {
