@@ -99,7 +99,7 @@ class Metadata:
         )
         space: dict = {"__name__": "metadata"}
         before = sys.modules.get("objc")
-        sys.modules["objc"] = objc  # type: ignore[assignment]
+        sys.modules["objc"] = objc  # type: ignore[assignment] (a namespace will do)
         try:
             exec(compile(ast.parse(source), "Metal/_metadata.py", "exec"), space)
         finally:

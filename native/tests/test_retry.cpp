@@ -5,7 +5,7 @@
 #include "check.h"
 #include "nitinol/retry.h"
 #include "nitinol/schedule.h"
-#include "null_device.h"
+#include "null_arrays.h"
 
 using namespace nitinol;
 using namespace nitinol::testing;
@@ -13,37 +13,6 @@ using namespace nitinol::testing;
 namespace {
 
 const std::int64_t pair_shape[] = {2};
-
-Ref<Node> leaf(NullDevice& device, std::int64_t first, std::int64_t n = 2) {
-  const std::int64_t shape[] = {n};
-  Ref<Buffer> buffer = Buffer::allocate(device.memory, static_cast<std::size_t>(n) * 8);
-  Ref<Node> node =
-      Node::make_data(DType::int64, Layout(shape), device.default_stream(), std::move(buffer));
-  for (std::int64_t e = 0; e < n; ++e) store(*node, e, first + e);
-  return node;
-}
-
-Ref<Node> make(NullDevice& device, Op op, std::vector<Node*> inputs, std::int64_t number) {
-  auto params = Ref<Params>::adopt(new Params);
-  params->ints = {number};
-  return Node::make(op, DType::int64, Layout(inputs.at(0)->layout().shape()),
-                    device.default_stream(), inputs, std::move(params));
-}
-
-ScheduleResult run(NullDevice& device, std::vector<Node*> roots) {
-  ScheduleResult result = schedule(roots, false);
-  device.run_all();
-  return result;
-}
-
-std::vector<std::int64_t> values(const Ref<Node>& node) {
-  CHECK(node->state() == State::ready);
-  std::vector<std::int64_t> found;
-  for (std::int64_t e = 0; e < node->layout().size(); ++e) {
-    found.push_back(load(*node, node->layout().shape(), e));
-  }
-  return found;
-}
 
 // Retries one array as a handle does: bound to the new node, then evaluated.
 void again(NullDevice& device, Ref<Node>& handle) {

@@ -2,10 +2,13 @@
 that nothing is lost.
 """
 
+import contextlib
+
 import pytest
 
 import nitinol as nt
 from counts import drain_errors, error_counts
+from gate import Gate
 from lacks import skip_what_it_lacks
 from nitinol import _runtime
 
@@ -62,3 +65,14 @@ def nothing_lost(default_device):
     seen = sum(counts[name] for name in ends)
     assert counts["struck"] == seen + counts["unobserved"]
     assert counts["unobserved"] == 0, drain_errors()
+
+
+@pytest.fixture
+def gate():
+    """A gate that is opened at the end, and the work behind it waited for."""
+    made = Gate()
+    with nt.Stream() as stream:
+        yield made
+        made.event.set()
+        with contextlib.suppress(nt.DeviceError):
+            nt.synchronize(stream, timeout=30)

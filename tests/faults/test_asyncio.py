@@ -15,32 +15,6 @@ from counts import drain_errors, error_counts
 from nitinol import _runtime
 
 
-class Gate:
-    """A host call that takes as long as the test wants."""
-
-    def __init__(self):
-        self.event, self.entered = threading.Event(), threading.Event()
-
-    def __call__(self):
-        self.entered.set()
-        assert self.event.wait(30)
-        return 1.0
-
-    def array(self):
-        return nt.host_call(self, (), nt.float32)
-
-
-@pytest.fixture
-def gate():
-    """A gate that is opened at the end, and the work behind it waited for."""
-    made = Gate()
-    with nt.Stream() as stream:
-        yield made
-        made.event.set()
-        with contextlib.suppress(nt.DeviceError):
-            nt.synchronize(stream, timeout=30)
-
-
 async def opened_soon(gate, seconds=0.05):
     await asyncio.sleep(seconds)
     gate.event.set()

@@ -1,7 +1,6 @@
 """Evaluations have the habits of concurrent.futures.Future."""
 
 import collections
-import contextlib
 import gc
 import sys
 import threading
@@ -12,35 +11,10 @@ import pytest
 
 import nitinol as nt
 from counts import error_counts
+from gate import Gate
 from processes import run, succeed
 
 Pair = collections.namedtuple("Pair", "left right")
-
-
-class Gate:
-    """A host call that takes as long as the test wants."""
-
-    def __init__(self):
-        self.event, self.entered = threading.Event(), threading.Event()
-
-    def __call__(self):
-        self.entered.set()
-        assert self.event.wait(30)
-        return 1.0
-
-    def array(self):
-        return nt.host_call(self, (), nt.float32)
-
-
-@pytest.fixture
-def gate():
-    """A gate that is opened at the end, and the work behind it waited for."""
-    made = Gate()
-    with nt.Stream() as stream:
-        yield made
-        made.event.set()
-        with contextlib.suppress(nt.DeviceError):
-            nt.synchronize(stream, timeout=30)
 
 
 @pytest.fixture

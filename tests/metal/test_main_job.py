@@ -14,7 +14,7 @@ import nitinol as nt
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 pytest.importorskip("gguf", reason="the extra 'bench' is not installed")
 
-from tiny_llama import write_tiny_llama  # noqa: E402
+from tiny_llama import write_tiny_llama  # noqa: E402 (needs gguf)
 
 pytestmark = pytest.mark.skipif(
     "metal" not in {device.kind for device in nt.devices()},
