@@ -18,7 +18,8 @@ namespace {
 constexpr std::int64_t second = 1000000000;
 
 // Random graphs fail; then parts of them are retried from several threads, while more is built.
-void test_random(unsigned seed) {
+// Returns how many arrays were replaced: by chance none of those picked may have failed.
+int test_random(unsigned seed) {
   announce("test_random", seed);
   std::mt19937 random(seed);
   static constexpr int limits[] = {1, 3, 512};
@@ -92,7 +93,6 @@ void test_random(unsigned seed) {
     common.check_judged();
     common.forget();
   }
-  CHECK(seed % 3 == 0 || healed > 0);
   while (!pending_work(&device, nullptr)->wait(second)) {
   }
   device.stop();
@@ -101,6 +101,7 @@ void test_random(unsigned seed) {
   CHECK(Node::alive() == alive);
   CHECK(device.memory.stats().in_use == 0);
   set_fusion_limit(max_instructions);
+  return healed;
 }
 
 }  // namespace
@@ -110,7 +111,9 @@ int main(int argc, char** argv) {
     test_random(static_cast<unsigned>(std::atoi(argv[1])));
     return 0;
   }
-  for (unsigned seed = 1; seed <= 12; ++seed) test_random(seed);
+  int healed = 0;
+  for (unsigned seed = 1; seed <= 12; ++seed) healed += test_random(seed);
+  CHECK(healed > 0);
   const unsigned fresh = std::random_device{}() % 1000000;
   for (unsigned i = 0; i < 6; ++i) test_random(fresh + i);
 }
