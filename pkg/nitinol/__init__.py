@@ -13,20 +13,13 @@ _bootstrap.install()
 from math import e, inf, nan, pi
 
 from nitinol import dtypes, errors, fast, io, linalg, random, testing
-from nitinol._array import (
-    Array,
-)
-from nitinol._device import (
-    Device,
-    Stream,
-    default_device,
-    devices,
-    set_default_device,
-    synchronize,
-)
+from nitinol._array import Array
+from nitinol._device import Device, devices
 from nitinol._evaluation import Evaluation, async_eval, eval, retry
 from nitinol._native import __version__
 from nitinol._runtime import host_call
+from nitinol._stream import Stream, default_device, set_default_device
+from nitinol._wait import synchronize
 from nitinol.creation import (
     arange,
     asarray,

@@ -10,9 +10,11 @@ from typing import cast as cast_type
 from numpy.exceptions import AxisError
 
 from nitinol import dtypes
-from nitinol._array import Array, apply, is_contiguous, layout, view
-from nitinol._device import Device, default_device, default_stream
+from nitinol._array import Array
+from nitinol._device import Device
 from nitinol._interop import asarray, from_scalar
+from nitinol._operations import apply, is_contiguous, layout, view
+from nitinol._stream import default_device, default_stream
 
 _Make = TypeVar("_Make", bound=Callable[..., Array])
 _DEFAULTS = {kind: dtypes.as_dtype(kind) for kind in (bool, int, float, complex)}

@@ -1,11 +1,14 @@
 from nitinol cimport _native as native
+from nitinol._native cimport DType, Node, Op
 
 cdef class Array:
-    cdef native.Node* node
+    cdef Node* node
     cdef object __weakref__
 
-cdef Array wrap(native.Node* node)
+cdef object chapter(str name)
+cdef Array wrap(Node* node)
 cdef Array same(Array x)
 cdef int ready(Array x, object timeout=*) except -1
-cdef object dtype_object(native.DType dtype)
-cdef native.DType dtype_number(object dtype) except *
+cdef Array constant(object value, DType dtype, native.Stream* stream)
+cdef Array binary(Op op, object a, object b)
+cdef Array unary(Op op, Array x)

@@ -14,13 +14,18 @@ MODULES = frozenset(
     f"nitinol.{name}"
     for name in (
         "_array",
+        "_core",
         "_device",
         "_dlpack",
         "_errors",
         "_evaluation",
+        "_graph",
         "_interop",
+        "_operations",
         "_runtime",
         "_scope",
+        "_stream",
+        "_wait",
     )
 )
 

@@ -1,64 +1,17 @@
-"""Devices, streams, and the waits with the GIL released."""
+"""Device: its health, statistics, memory and recovery."""
 
-import contextvars
-import math
-import os
-import time
-
-from cpython.exc cimport PyErr_CheckSignals
-from cpython.object cimport PyObject
-from cpython.pythread cimport PyThread_get_thread_ident
-from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.vector cimport vector
 
 from nitinol cimport _native as native
-from nitinol._errors cimport group, to_exception, to_report
-from nitinol._scope cimport current_scope
+from nitinol._core cimport check_forked
+from nitinol._errors cimport to_exception, to_report
 
-from nitinol import _openblas, dtypes
-from nitinol.errors import RecoveryError, WaitTimeoutError
+from nitinol import dtypes
+from nitinol.errors import RecoveryError
 from nitinol.recovery import RecoveryPolicy
 
-# A wait wakes up this often to look for signals that arrived on another thread.
-cdef int64_t SLICE = 50_000_000
-
-cdef object _current = contextvars.ContextVar("nitinol_stream", default=None)
-# Until somebody enters a stream, nobody needs to look the context variable up.
-cdef bint _any_entered = False
 cdef dict _devices = {}
-
-
-native.start()
-
-cdef native.Stream* _default_stream = native.device_at(0).default_stream()
-cdef bint _several_devices = native.device_count() > 1
-
-cdef int load_blas() except -1:
-    path = _openblas.library_path()
-    cdef bytes encoded = os.fsencode(path)
-    if not native.load(encoded):
-        raise ImportError(f"OpenBLAS could not be loaded from {path!r}: "
-                          f"{native.load_error().decode(errors='replace')}.")
-    return 0
-
-
-load_blas()
-
-
-cdef int reclaim() except -1:
-    """Drop the Python objects that device threads no longer need."""
-    if not native.Keep.any_discarded():
-        return 0
-    cdef native.Keep* keep = native.Keep.take_discarded()
-    cdef native.Keep* following
-    while keep != NULL:
-        following = keep.next()
-        Py_DECREF(<object> <PyObject*> keep.object())
-        native.Keep.free(keep)
-        keep = following
-    return 0
-
 
 cdef class Device:
     """A device that runs array operations.
@@ -235,7 +188,7 @@ cdef class Device:
             Oldest first.
         """
         check_forked()
-        return _collect(self.device, native.Observer.drained, -1, False)
+        return collect(self.device, native.Observer.drained, -1, False)
 
     def error_counts(self):
         """Return how many failures struck, and what became of their reports.
@@ -382,230 +335,8 @@ def devices():
     return [wrap_device(native.device_at(i)) for i in range(native.device_count())]
 
 
-def default_device():
-    """Return the device that new arrays are made on.
-
-    Returns
-    -------
-    Device
-        That of the current stream, if one was entered; otherwise the one that was set, the CPU to
-        begin with.
-    """
-    return wrap_device(current_stream().device)
-
-
-def set_default_device(device):
-    """Choose the device of all threads that have entered no stream.
-
-    Parameters
-    ----------
-    device : Device or str
-    """
-    global _default_stream
-    _default_stream = (<Device> Device(device)).device.default_stream()
-
-
-cdef class Stream:
-    """An order of work on a device: what is given to one stream runs in that order.
-
-    Streams of one device run concurrently. As a context manager a stream takes the work of the
-    operations created inside; any number of threads may enter the same one.
-
-    Parameters
-    ----------
-    device : Device or str, optional
-        The default device if not given.
-    """
-
-    def __cinit__(self, device=None, *, bint _default=False):
-        check_forked()
-        chosen = default_device() if device is None else Device(device)
-        self.device = wrap_device((<Device> chosen).device)
-        if _default:
-            self.stream = self.device.device.default_stream()
-        else:
-            self.stream = self.device.device.make_stream()
-        self.owned = not _default
-
-    def __dealloc__(self):
-        if self.owned and not native.forked():
-            self.stream.device.recycle_stream(self.stream)
-
-    @property
-    def index(self):
-        """The number of the stream on its device; 0 is the default stream."""
-        return self.stream.index
-
-    def __enter__(self):
-        global _any_entered
-        _any_entered = True
-        # The token lives in the context that it belongs to, as one stream may be entered by many.
-        previous = _current.get()
-        _current.set((self, previous))
-        return self
-
-    def __exit__(self, *exc):
-        entered = _current.get()
-        if entered is None or entered[0] is not self:
-            raise RuntimeError(f"{self!r} is left, but it isn't the stream that was entered last.")
-        _current.set(entered[1])
-
-    def __repr__(self):
-        return f"nitinol.Stream({self.device.name!r}, index={self.index})"
-
-
-cdef native.Stream* current_stream() except NULL:
-    if _any_entered:
-        entered = _current.get()
-        if entered is not None:
-            return (<Stream> (<tuple> entered)[0]).stream
-    return _default_stream
-
-
-cdef native.Stream* stream_of(native.Node** nodes, size_t count) except NULL:
-    """Where an operation on these runs: the stream that was entered, or else their device."""
-    cdef size_t i
-    if _any_entered:
-        entered = _current.get()
-        if entered is not None:
-            return (<Stream> (<tuple> entered)[0]).stream
-    if _several_devices:
-        for i in range(count):
-            if nodes[i].stream().device != _default_stream.device:
-                return nodes[i].stream().device.default_stream()
-    return _default_stream
-
-
-cdef native.Stream* stream_on(native.Device* device) except NULL:
-    """The stream that was entered where that is of the device, or else the device's default one."""
-    cdef native.Stream* current = current_stream()
-    return current if current.device == device else device.default_stream()
-
-
-def default_stream(device):
-    """Return the default stream of a device, to enter it."""
-    return Stream(device, _default=True)
-
-
-cdef int refuse(int reason) except -1:
-    if reason == 1:
-        raise RuntimeError(
-            "Device work isn't possible in a process that was forked after nitinol was imported: "
-            "start it with the 'spawn' or 'forkserver' method of multiprocessing instead.")
-    raise RuntimeError("Device work isn't possible any more: the interpreter is shutting down.")
-
-
-cdef int check_forked() except -1:
-    if native.forked():
-        refuse(1)
-    return 0
-
-
-cdef int check_open() except -1:
-    check_forked()
-    if native.closed():
-        refuse(2)
-    return 0
-
-
-cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) except? NULL:
-    """Schedule the nodes. Returns an owned evaluation, or NULL when nothing is left to wait for."""
-    cdef native.Evaluation* evaluation = NULL
-    cdef int refusal
-    cdef native.Scope* scope = current_scope()
-    with nogil:
-        refusal = native.schedule(nodes, count, inline, scope, &evaluation)
-    if refusal != 0:
-        refuse(refusal)
-    return evaluation
-
-
-# The thread that carries out a user function for a device, while it does; 0 otherwise.
-cdef unsigned long _host_thread = 0
-
-
-cdef void set_host_call(bint running) noexcept:
-    """Say that the calling thread enters or leaves a user function."""
-    global _host_thread
-    _host_thread = PyThread_get_thread_ident() if running else 0
-
-
-cdef bint inside_host_call() noexcept:
-    return _host_thread != 0 and PyThread_get_thread_ident() == _host_thread
-
-
-cdef int refuse_wait() except -1:
-    raise RuntimeError(
-        "A host callback can't wait for device work that is not done, as that work may be waiting "
-        "for the callback: give the array to host_call as an argument instead. The same goes for "
-        "callbacks of evaluations and devices.")
-
-
-cdef double deadline_after(object timeout) except -1:
-    """Return when a wait that begins now ends, in the time of time.monotonic()."""
-    if timeout is None:
-        return math.inf
-    cdef double seconds = timeout
-    if math.isnan(seconds):
-        raise ValueError("A timeout is a number of seconds or None, not nan.")
-    return time.monotonic() + max(0.0, seconds)
-
-
-cdef int wait_for(native.Evaluation* evaluation, object timeout) except -1:
-    """Wait in slices, so that Ctrl-C and the timeout end it; the work goes on either way."""
-    cdef bint done
-    cdef int64_t piece = SLICE
-    cdef double left
-    cdef double deadline = deadline_after(timeout)
-    if evaluation.done():
-        return 0
-    if inside_host_call():
-        refuse_wait()
-    while True:
-        if timeout is not None:
-            left = max(0.0, deadline - <double> time.monotonic()) * 1e9
-            piece = SLICE if left >= SLICE else <int64_t> left
-        with nogil:
-            done = evaluation.wait(piece)
-        if done:
-            return 0
-        PyErr_CheckSignals()
-        if timeout is not None and <double> time.monotonic() >= deadline:
-            raise WaitTimeoutError(f"The work was not done after {timeout} s; it goes on.")
-
-
-cdef bint settled(native.Node** nodes, size_t count) noexcept:
-    cdef size_t i
-    for i in range(count):
-        if nodes[i].state() < native.State.ready:
-            return False
-    return True
-
-
-cdef int check_settled(native.Node** nodes, size_t count) except -1:
-    """Raise unless each node has a value or what spoilt it, after the work for them has ended."""
-    if not settled(nodes, count):
-        check_open()
-        raise RuntimeError("The work was skipped, because nothing referred to it any more.")
-    return 0
-
-
-cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1:
-    """Compute the nodes and wait. What spoilt them is the caller's to raise."""
-    if _host_thread != 0 and inside_host_call() and not settled(nodes, count):
-        refuse_wait()
-    cdef native.Evaluation* evaluation = submit(nodes, count, True)
-    try:
-        if evaluation != NULL:
-            wait_for(evaluation, timeout)
-    finally:
-        if evaluation != NULL:
-            evaluation.release()
-    reclaim()
-    return check_settled(nodes, count)
-
-
-cdef list _collect(native.Device* device, native.Observer by, int64_t stream, bint raising):
+cdef list collect(native.Device* device, native.Observer by, int64_t stream, bint raising):
+    """Observe the reports of a device, or of one stream of it, that nobody has observed yet."""
     cdef vector[native.Report*] found
     cdef size_t i
     found = native.collect(device, by, stream)
@@ -619,51 +350,4 @@ cdef list _collect(native.Device* device, native.Observer by, int64_t stream, bi
 
 def take_unobserved(Device device):
     """Return the reports to print at exit, marked as printed. For the runtime."""
-    return _collect(device.device, native.Observer.printed, -1, False)
-
-
-def synchronize(device_or_stream=None, timeout=None):
-    """Wait for the work given so far, and raise every failure that nobody has observed.
-
-    Failures of work that was submitted in an error scope are the scope's to raise.
-
-    Parameters
-    ----------
-    device_or_stream : Device, Stream or str, optional
-        All devices if not given.
-    timeout : float, optional
-        Seconds to wait at most; without limit if not given.
-
-    Raises
-    ------
-    DeviceError
-        For one unobserved report; a `DeviceErrorGroup` for several.
-    WaitTimeoutError
-        If the work is not done in time. It goes on.
-    """
-    cdef native.Evaluation* evaluation
-    cdef native.Stream* stream = NULL
-    cdef list wanted
-    check_open()
-    if device_or_stream is None:
-        wanted = devices()
-    elif isinstance(device_or_stream, Stream):
-        stream = (<Stream> device_or_stream).stream
-        wanted = [(<Stream> device_or_stream).device]
-    else:
-        wanted = [wrap_device((<Device> Device(device_or_stream)).device)]
-    cdef double deadline = deadline_after(timeout)
-    found = []
-    for device in wanted:
-        evaluation = native.pending_work((<Device> device).device, stream)
-        try:
-            left = None if timeout is None else max(0.0, deadline - time.monotonic())
-            wait_for(evaluation, left)
-        finally:
-            evaluation.release()
-    for device in wanted:
-        found += _collect((<Device> device).device, native.Observer.raised,
-                          -1 if stream == NULL else <int64_t> stream.index, True)
-    reclaim()
-    if found:
-        raise group(found)
+    return collect(device.device, native.Observer.printed, -1, False)

@@ -6,20 +6,11 @@ from libc.stdlib cimport free, malloc
 
 from nitinol cimport _native as native
 from nitinol._array cimport Array
-from nitinol._device cimport (
-    check_forked,
-    check_open,
-    check_settled,
-    deadline_after,
-    evaluate,
-    reclaim,
-    refuse,
-    submit,
-    wait_for,
-)
+from nitinol._core cimport check_forked, check_open, reclaim, refuse
 from nitinol._errors cimport raise_poison
 from nitinol._runtime cimport call_safely, start_notifier
 from nitinol._scope cimport ScopeHandle
+from nitinol._wait cimport check_settled, deadline_after, evaluate, submit, wait_for
 
 import time
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nitinol import dtypes
-from nitinol._array import Array, apply
+from nitinol._array import Array
+from nitinol._operations import apply
 from nitinol._runtime import on_host
 from nitinol._text import shown
 

@@ -13,15 +13,18 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
-from nitinol._array cimport Array, dtype_number, dtype_object, ready, same, wrap
-from nitinol._device cimport Device, check_forked, current_stream, stream_on, wrap_device
+from nitinol._array cimport Array, ready, same, wrap
+from nitinol._core cimport check_forked
+from nitinol._device cimport Device, wrap_device
+from nitinol._graph cimport dtype_number, dtype_object
+from nitinol._stream cimport current_stream, stream_on
 
 from threading import get_ident
 
 import numpy
 
 from nitinol import _dlpack, dtypes
-from nitinol._array import apply, cast
+from nitinol._operations import apply, cast
 from nitinol._text import shown
 from nitinol.errors import DeviceError
 

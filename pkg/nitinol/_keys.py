@@ -8,8 +8,9 @@ import numpy
 
 from nitinol import dtypes
 from nitinol._arguments import broadcast_shape, broadcast_view, permuted
-from nitinol._array import Array, layout, view
+from nitinol._array import Array
 from nitinol._interop import asarray, to_numpy
+from nitinol._operations import layout, view
 
 _FULL = slice(None)
 

@@ -32,6 +32,26 @@ cdef extern from "nitinol/op.h" namespace "nitinol" nogil:
         view
         cast
         where
+        add
+        subtract
+        multiply
+        divide
+        floor_divide
+        remainder
+        power
+        negative
+        equal
+        not_equal
+        less
+        less_equal
+        greater
+        greater_equal
+        bitwise_and
+        bitwise_or
+        bitwise_xor
+        bitwise_invert
+        bitwise_left_shift
+        bitwise_right_shift
         count_
     cdef cppclass OpInfo:
         const char* name

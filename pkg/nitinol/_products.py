@@ -14,7 +14,8 @@ from nitinol._arguments import (
     promoted,
     reshaped,
 )
-from nitinol._array import Array, apply, elementwise
+from nitinol._array import Array
+from nitinol._operations import apply, elementwise
 from nitinol.manipulation import concat, expand_dims
 
 

@@ -12,22 +12,19 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
-from nitinol._array cimport Array, dtype_object
-from nitinol._device cimport (
-    Device,
-    check_open,
-    reclaim,
-    set_host_call,
-    stream_of,
-    wrap_device,
-)
+from nitinol._array cimport Array
+from nitinol._core cimport check_open, reclaim
+from nitinol._device cimport Device, wrap_device
 from nitinol._errors cimport to_report
+from nitinol._graph cimport dtype_object
+from nitinol._stream cimport stream_of
+from nitinol._wait cimport set_host_call
 
 import numpy
 
 from nitinol import dtypes
-from nitinol._array import apply
 from nitinol._device import devices, take_unobserved
+from nitinol._operations import apply
 
 cdef Device _cpu = devices()[0]
 cdef object _lock = threading.Lock()

@@ -16,9 +16,10 @@ from nitinol._arguments import (
     reshaped,
     shape_of,
 )
-from nitinol._array import Array, apply, elementwise
-from nitinol._device import default_device, default_stream
+from nitinol._array import Array
 from nitinol._interop import asarray
+from nitinol._operations import apply, elementwise
+from nitinol._stream import default_device, default_stream
 from nitinol._text import shown
 from nitinol.dtypes import as_dtype
 

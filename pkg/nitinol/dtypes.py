@@ -429,7 +429,7 @@ class _NamespaceInfo:
 
     def default_device(self) -> Any:
         """The device that new arrays go to."""
-        from nitinol._device import default_device
+        from nitinol._stream import default_device
 
         return default_device()
 
@@ -450,7 +450,8 @@ class _NamespaceInfo:
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, dtype]:
         """The dtypes of a device by name; `kind` as in `isdtype` selects some of them."""
-        from nitinol._device import Device, default_device
+        from nitinol._device import Device
+        from nitinol._stream import default_device
 
         where = default_device() if device is None else Device(device)
         return {

@@ -10,7 +10,8 @@ import builtins
 from typing import Any
 
 from nitinol._arguments import array_of, fresh
-from nitinol._array import Array, elementwise
+from nitinol._array import Array
+from nitinol._operations import elementwise
 
 # Arithmetic.
 

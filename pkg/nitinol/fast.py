@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from nitinol import dtypes
 from nitinol._arguments import array_of, broadcast_view, cast, reshaped
-from nitinol._array import Array, apply
+from nitinol._array import Array
 from nitinol._files import BLOCKS
 from nitinol._interop import from_scalar
+from nitinol._operations import apply
 
 if TYPE_CHECKING:
     from nitinol.io import QuantizedTensor

@@ -22,9 +22,10 @@ from nitinol._arguments import (
     permuted,
     reshaped,
 )
-from nitinol._array import Array, apply, elementwise, layout, view
+from nitinol._array import Array
 from nitinol._interop import asarray, from_scalar
 from nitinol._keys import Plan, basic_view, checked, is_basic, lined_up, plan_of
+from nitinol._operations import apply, elementwise, layout, view
 from nitinol.dtypes import can_cast, with_scalar
 
 _MODES = {"set": 0, "add": 1, "multiply": 2, "min": 3, "max": 4}

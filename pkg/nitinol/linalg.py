@@ -22,7 +22,8 @@ from nitinol._arguments import (
     promoted,
     reshaped,
 )
-from nitinol._array import Array, apply, elementwise, layout, view
+from nitinol._array import Array
+from nitinol._operations import apply, elementwise, layout, view
 from nitinol._products import cross, matmul, multiply, outer, tensordot, vecdot
 from nitinol.manipulation import expand_dims, matrix_transpose
 from nitinol.statistical import max, min, sum

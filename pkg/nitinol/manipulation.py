@@ -24,8 +24,9 @@ from nitinol._arguments import (
     shape_of,
     size_of,
 )
-from nitinol._array import Array, apply, layout, view
+from nitinol._array import Array
 from nitinol._interop import asarray, to_numpy
+from nitinol._operations import apply, layout, view
 from nitinol.dtypes import as_dtype
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from nitinol import dtypes
 from nitinol._arguments import array_of, axis_of, cast, shape_of
-from nitinol._array import Array, apply, elementwise
+from nitinol._array import Array
+from nitinol._operations import apply, elementwise
 from nitinol._text import shown
 from nitinol.dtypes import as_dtype
 

@@ -6,8 +6,9 @@ import numpy
 
 from nitinol import dtypes
 from nitinol._arguments import array_of, axes_of, axis_of, permuted, promoted, reshaped
-from nitinol._array import Array, apply, elementwise
+from nitinol._array import Array
 from nitinol._interop import asarray, to_numpy
+from nitinol._operations import apply, elementwise
 from nitinol.statistical import Axes, cast_to_bool, reduced
 
 

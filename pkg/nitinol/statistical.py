@@ -20,8 +20,9 @@ from nitinol._arguments import (
     reshaped,
     size_of,
 )
-from nitinol._array import Array, apply, elementwise
+from nitinol._array import Array
 from nitinol._interop import asarray
+from nitinol._operations import apply, elementwise
 from nitinol.dtypes import as_dtype
 
 Axes = int | tuple[int, ...] | None

@@ -1,0 +1,6 @@
+from nitinol._device import Device
+from nitinol._stream import Stream
+
+def synchronize(
+    device_or_stream: Device | Stream | str | None = None, timeout: float | None = None
+) -> None: ...
