@@ -26,11 +26,14 @@ cdef int8_t SAME = _loops.SAME
 cdef int8_t FLOAT = _loops.FLOAT
 cdef int8_t BOOL = _loops.BOOL
 cdef int8_t REAL = _loops.REAL
-# known[op][dtype]: the loop was looked up and is there
-cdef bint known[256][14]
-for _i in range(256):
-    for _j in range(14):
-        known[_i][_j] = False
+
+cdef struct Signature:
+    bint known  # filled in: the loop was looked up and is there
+    DType computed  # what the operands are converted to
+    DType out
+
+# By op and common dtype of the operands, from the first use on; all zero to begin with.
+cdef Signature signatures[256][14]
 
 
 cdef object dtype_object(DType dtype):
@@ -59,8 +62,6 @@ cdef tuple shape_of(Node* node):
 
 cdef int find_loop(Op op, DType dtype, DType out) except -1:
     """Make sure that the op can run on this dtype, before it enters the graph."""
-    if known[<int> op][<int> dtype]:
-        return 0
     if op != Op.cast and not native.has_loop(op, dtype, out):
         name = native.info(op).name.decode()
         ufunc = native.info(op).ufunc
@@ -74,7 +75,6 @@ cdef int find_loop(Op op, DType dtype, DType out) except -1:
         run, context, auxiliary = loop
         native.register_loop(op, dtype, <void*> <size_t> run, <void*> <size_t> context,
                              <void*> <size_t> auxiliary)
-    known[<int> op][<int> dtype] = True
     return 0
 
 
@@ -96,11 +96,11 @@ cdef DType result_dtype(Op op, DType* dtype) noexcept:
 cdef Node* build(Op op, DType dtype, Node** operands, size_t count) except NULL:
     """Return a new elementwise node over operands, whose common dtype this is; it is the caller's.
     """
-    cdef DType out = result_dtype(op, &dtype)
-    if not known[<int> op][<int> dtype]:
+    cdef const Signature* signature = &signatures[<int> op][<int> dtype]
+    if not signature.known:
         return build_first(op, dtype, operands, count)
-    cdef Node* node = native.make_elementwise(op, dtype, out, operands, count,
-                                              stream_of(operands, count))
+    cdef Node* node = native.make_elementwise(op, signature.computed, signature.out, operands,
+                                              count, stream_of(operands, count))
     if node == NULL:
         refuse_shapes(op, operands, count)
     return node
@@ -117,13 +117,16 @@ cdef Node* build_binary(Op op, Node* a, Node* b) except NULL:
 cdef Node* build_first(Op op, DType dtype, Node** operands, size_t count) except NULL:
     """The same where the loop has to be looked up: that runs Python, so another thread may rebind
     a handle meanwhile, and the nodes are held."""
-    cdef DType raised = dtype
-    cdef DType out = result_dtype(op, &raised)
+    cdef Signature found
     cdef size_t i
+    found.known = True
+    found.computed = dtype
+    found.out = result_dtype(op, &found.computed)
     for i in range(count):
         operands[i].retain()
     try:
-        find_loop(op, raised, out)
+        find_loop(op, found.computed, found.out)
+        signatures[<int> op][<int> dtype] = found
         return build(op, dtype, operands, count)
     finally:
         for i in range(count):

@@ -114,7 +114,8 @@ cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1:
     finally:
         if evaluation != NULL:
             evaluation.release()
-    reclaim()
+    if native.Keep.any_discarded():
+        reclaim()
     return check_settled(nodes, count)
 
 
