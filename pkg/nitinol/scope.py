@@ -4,8 +4,15 @@ import contextlib
 
 from nitinol._evaluation import work_in
 from nitinol._scope import ScopeHandle
+from nitinol.errors import DeviceError
 
 __all__ = ["error_scope"]
+
+
+def _hurries(error):
+    """Tell whether whoever left with this exception has no more time to wait."""
+    out_of_time = isinstance(error, TimeoutError) and not isinstance(error, DeviceError)
+    return out_of_time or (error is not None and not isinstance(error, Exception))
 
 
 class error_scope:
@@ -19,7 +26,8 @@ class error_scope:
 
     Leaving the block waits for the scope's work and then raises what nobody has observed. When an
     exception leaves the block, that one goes on, with the failures added to it as notes; when it is
-    no `Exception` (a cancelled task, Ctrl-C), nothing is waited for.
+    no `Exception` (a cancelled task, Ctrl-C), or says that time ran out (`WaitTimeoutError` and
+    other `TimeoutError`, but for `DeviceTimeoutError`), nothing is waited for.
 
     Failures of a scope are not raised by `synchronize`. They are still raised by the arrays that
     they spoilt.
@@ -109,7 +117,7 @@ class error_scope:
             self._finish(error)
 
     def _waits(self, error):
-        return (error is None or isinstance(error, Exception)) and self._handle.belongs_here()
+        return not _hurries(error) and self._handle.belongs_here()
 
     def _finish(self, error):
         if error is not None:

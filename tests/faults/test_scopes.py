@@ -1,5 +1,6 @@
 """G10: a scope collects the failures of the work submitted in it, and of no other."""
 
+import asyncio
 import contextlib
 import gc
 import signal
@@ -212,6 +213,49 @@ def test_leaving_in_a_hurry_does_not_wait(kind):
         gate.event.set()
     assert report_of(x).scope == "a"
     assert scope.errors == [report_of(x)]
+
+
+def test_a_wait_that_ran_out_of_time_is_not_followed_by_one_without_limit():
+    gate, kept = Gate(), []
+
+    def body():
+        with nt.Stream(), nt.error_scope("a") as scope:
+            kept.extend([submit(gate.array()), scope])
+            nt.eval(nt.linalg.inv(nt.zeros((2, 2)) * kept[0]), timeout=0.01)
+
+    async def task():
+        async with nt.error_scope("b"), asyncio.timeout(0.01):
+            await nt.async_eval(kept[0])
+
+    try:
+        with pytest.raises(nt.WaitTimeoutError):
+            body()
+        with pytest.raises(TimeoutError):
+            asyncio.run(task())
+        assert not nt.async_eval(kept[0]).done()
+    finally:
+        gate.event.set()
+    nt.eval(kept[0], timeout=10)
+
+
+def test_after_what_a_watchdog_ended_the_scope_is_waited_for():
+    """DeviceTimeoutError is a TimeoutError, but a failure as any other."""
+    gate, kept = Gate(), []
+    opener = threading.Timer(0.2, gate.event.set)
+
+    def body():
+        with nt.error_scope("a"):
+            with nt.Stream():
+                kept.append(submit(gate.array()))
+                assert gate.entered.wait(10)
+            opener.start()
+            with nt.testing.inject(nt.default_device(), "timeout"):
+                nt.eval(nt.ones(3) + 1)
+
+    with pytest.raises(nt.DeviceTimeoutError):
+        body()
+    assert nt.async_eval(kept[0]).done()
+    opener.join()
 
 
 def test_synchronize_and_drain_errors_leave_scopes_alone():

@@ -1,5 +1,6 @@
 """The table of failures beside other libraries: nitinol's column of it has no fault."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -33,6 +34,24 @@ def test_what_nitinol_does():
     assert [name for name, _ in rows] == QUICK
     assert dict(rows)["failed array, second read"] == "raises again"
     assert dict(rows)["failed array dropped unread"] == "synchronize raises it"
+
+
+def test_the_page_has_every_scenario():
+    """The table in docs/errors.md is one that the program printed, whole."""
+    page = BENCHMARKS.with_name("docs").joinpath("errors.md").read_text(encoding="utf-8")
+    found = re.search(r"^\| scenario .*?\n\n", page, re.DOTALL | re.MULTILINE)[0]
+    head, _, *rows = found.splitlines()
+    assert head == "| scenario | nitinol | mlx | jax | torch |"
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from peers_scenarios import SCENARIOS
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    rows = [line.strip("| ").split(" | ") for line in rows if line]
+    assert [row[0] for row in rows] == list(SCENARIOS)
+    bad = re.compile("[1-9]\\d* (bad )?silent|blamed \\(|lost|hang|SIG|never|nothing|late")
+    assert not [text for _, text, *_ in rows if bad.search(text)]
+    assert [text for _, _, text, *_ in rows if bad.search(text)]
 
 
 def test_a_scenario_that_hangs_or_dies_is_a_fault(tmp_path):
