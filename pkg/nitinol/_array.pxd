@@ -8,7 +8,7 @@ cdef class Array:
 cdef object chapter(str name)
 cdef Array wrap(Node* node)
 cdef Array same(Array x)
-cdef int ready(Array x, object timeout=*) except -1
+cdef int ready(Array x) except -1
 cdef Array constant(object value, DType dtype, native.Stream* stream)
 cdef Array binary(Op op, object a, object b)
 cdef Array unary(Op op, Array x)

@@ -1,6 +1,7 @@
 """Array: a handle to one node of the graph."""
 
 cimport cython
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
@@ -36,7 +37,7 @@ cdef Array wrap(Node* node):
     return x
 
 
-cdef int ready(Array x, object timeout=None) except -1:
+cdef int ready(Array x) except -1:
     """Have the value there, or raise what spoilt it."""
     cdef Node* node
     while x.node.state() != native.State.ready:
@@ -45,7 +46,7 @@ cdef int ready(Array x, object timeout=None) except -1:
         node = x.node
         node.retain()
         try:
-            evaluate(&node, 1, timeout)
+            evaluate(&node, 1, None, INFINITY)
             raise_poison(&node, 1)
         finally:
             node.release()

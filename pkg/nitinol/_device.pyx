@@ -8,6 +8,7 @@ from nitinol._core cimport check_forked
 from nitinol._errors cimport to_exception, to_report
 
 from nitinol import dtypes
+from nitinol._text import shown
 from nitinol.errors import RecoveryError
 from nitinol.recovery import RecoveryPolicy
 
@@ -43,7 +44,7 @@ cdef class Device:
                 break
         if found == NULL:
             known = ", ".join(repr(device.name) for device in devices())
-            raise ValueError(f"There is no device {name!r}; there are: {known}.")
+            raise ValueError(f"There is no device {shown(name)}; there are: {known}.")
         self.device = found
 
     @property

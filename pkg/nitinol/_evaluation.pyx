@@ -12,8 +12,6 @@ from nitinol._runtime cimport call_safely, start_notifier
 from nitinol._scope cimport ScopeHandle
 from nitinol._wait cimport check_settled, deadline_after, evaluate, submit, wait_for
 
-import time
-
 from nitinol import dtypes
 from nitinol.errors import DeviceError, RecoveryError
 
@@ -93,8 +91,9 @@ def eval(*arrays, timeout=None):
     WaitTimeoutError
         If the work is not done in time. It goes on.
     """
+    cdef double deadline = deadline_after(timeout)
     cdef Nodes nodes = Nodes(flatten(arrays, []))
-    evaluate(nodes.at, nodes.count, timeout)
+    evaluate(nodes.at, nodes.count, timeout, deadline)
     raise_poison(nodes.at, nodes.count)
 
 
@@ -129,17 +128,16 @@ def retry(*arrays, timeout=None):
     cdef Nodes before = Nodes(found)
     cdef Nodes after
     # What is being computed may be about to fail.
-    evaluate_scheduled(before, timeout)
+    evaluate_scheduled(before, timeout, deadline)
     after = recompute(before)
     rebind(found, before, after)
     # Whoever holds a failed node holds what replaces the nodes in between as well.
     before.clear()
-    left = None if timeout is None else max(0.0, deadline - <double> time.monotonic())
-    evaluate(after.at, after.count, left)
+    evaluate(after.at, after.count, timeout, deadline)
     raise_poison(after.at, after.count)
 
 
-cdef int evaluate_scheduled(Nodes nodes, object timeout) except -1:
+cdef int evaluate_scheduled(Nodes nodes, object timeout, double deadline) except -1:
     """Wait for the nodes that are under way."""
     cdef size_t i
     cdef list running = [nodes.arrays[i] for i in range(nodes.count)
@@ -147,7 +145,7 @@ cdef int evaluate_scheduled(Nodes nodes, object timeout) except -1:
     cdef Nodes waited
     if running:
         waited = Nodes(running)
-        evaluate(waited.at, waited.count, timeout)
+        evaluate(waited.at, waited.count, timeout, deadline)
     return 0
 
 
@@ -289,6 +287,10 @@ cdef class Evaluation:
         reclaim()
         return made
 
+    def __reduce__(self):
+        raise TypeError("An evaluation belongs to its process: it can't be pickled or copied. "
+                        "Arrays can.")
+
     @staticmethod
     cdef Evaluation _of(native.Evaluation* evaluation):
         """Wrap work that no arrays were named for; takes over the reference."""
@@ -339,9 +341,10 @@ cdef class Evaluation:
         WaitTimeoutError
             If the work is not done in time. It goes on.
         """
+        cdef double deadline = deadline_after(timeout)
         if not self.done():
             check_forked()
-            wait_for(self.evaluation, timeout)
+            wait_for(self.evaluation, timeout, deadline)
 
     def exception(self, timeout=None):
         """Wait, and return what spoilt the arrays, or None.

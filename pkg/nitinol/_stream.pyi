@@ -1,5 +1,5 @@
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from typing_extensions import disjoint_base
 
@@ -11,6 +11,7 @@ class Stream:
     def __new__(cls, device: Device | str | None = None, *, _default: bool = False) -> Self: ...
     @property
     def index(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

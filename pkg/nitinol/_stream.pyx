@@ -57,6 +57,9 @@ cdef class Stream:
             raise RuntimeError(f"{self!r} is left, but it isn't the stream that was entered last.")
         _current.set(entered[1])
 
+    def __reduce__(self):
+        raise TypeError("A stream belongs to its process: it can't be pickled or copied.")
+
     def __repr__(self):
         return f"nitinol.Stream({self.device.name!r}, index={self.index})"
 

@@ -4,6 +4,6 @@ cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) e
 cdef void set_host_call(bint running) noexcept
 cdef bint inside_host_call() noexcept
 cdef double deadline_after(object timeout) except -1
-cdef int wait_for(native.Evaluation* evaluation, object timeout) except -1
+cdef int wait_for(native.Evaluation* evaluation, object timeout, double deadline) except -1
 cdef int check_settled(native.Node** nodes, size_t count) except -1
-cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1
+cdef int evaluate(native.Node** nodes, size_t count, object timeout, double deadline) except -1

@@ -1,10 +1,10 @@
 """Handing work over, and the waits for it with the GIL released."""
 
-import math
 import time
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
+from libc.math cimport INFINITY, isnan
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
@@ -15,6 +15,7 @@ from nitinol._scope cimport current_scope
 from nitinol._stream cimport Stream
 
 from nitinol._device import devices
+from nitinol._text import shown
 from nitinol.errors import WaitTimeoutError
 
 # A wait wakes up this often to look for signals that arrived on another thread.
@@ -57,19 +58,26 @@ cdef int refuse_wait() except -1:
 cdef double deadline_after(object timeout) except -1:
     """Return when a wait that begins now ends, in the time of time.monotonic()."""
     if timeout is None:
-        return math.inf
-    cdef double seconds = timeout
-    if math.isnan(seconds):
+        return INFINITY
+    cdef double seconds
+    try:
+        seconds = timeout
+    except TypeError:
+        raise TypeError(
+            f"A timeout is a number of seconds or None, not {shown(timeout)}.") from None
+    if isnan(seconds):
         raise ValueError("A timeout is a number of seconds or None, not nan.")
     return time.monotonic() + max(0.0, seconds)
 
 
-cdef int wait_for(native.Evaluation* evaluation, object timeout) except -1:
-    """Wait in slices, so that Ctrl-C and the timeout end it; the work goes on either way."""
+cdef int wait_for(native.Evaluation* evaluation, object timeout, double deadline) except -1:
+    """Wait in slices, so that Ctrl-C and the deadline end it; the work goes on either way.
+
+    The timeout is the user's, for the sentence.
+    """
     cdef bint done
     cdef int64_t piece = SLICE
     cdef double left
-    cdef double deadline = deadline_after(timeout)
     if evaluation.done():
         return 0
     if inside_host_call():
@@ -103,14 +111,16 @@ cdef int check_settled(native.Node** nodes, size_t count) except -1:
     return 0
 
 
-cdef int evaluate(native.Node** nodes, size_t count, object timeout) except -1:
+cdef int evaluate(
+    native.Node** nodes, size_t count, object timeout, double deadline
+) except -1:
     """Compute the nodes and wait. What spoilt them is the caller's to raise."""
     if _host_thread != 0 and inside_host_call() and not settled(nodes, count):
         refuse_wait()
     cdef native.Evaluation* evaluation = submit(nodes, count, True)
     try:
         if evaluation != NULL:
-            wait_for(evaluation, timeout)
+            wait_for(evaluation, timeout, deadline)
     finally:
         if evaluation != NULL:
             evaluation.release()
@@ -154,8 +164,7 @@ def synchronize(device_or_stream=None, timeout=None):
     for device in wanted:
         evaluation = native.pending_work((<Device> device).device, stream)
         try:
-            left = None if timeout is None else max(0.0, deadline - time.monotonic())
-            wait_for(evaluation, left)
+            wait_for(evaluation, timeout, deadline)
         finally:
             evaluation.release()
     for device in wanted:

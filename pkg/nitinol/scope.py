@@ -134,6 +134,10 @@ class error_scope:
         if handle is not None:
             handle.abandon()
 
+    def __reduce__(self):
+        """Refuse: a copy that goes would give the scope's failures away."""
+        raise TypeError("An error scope belongs to its process: it can't be pickled or copied.")
+
     def __repr__(self):
         """Return the call that makes such a scope."""
         return f"nitinol.error_scope({self._name!r}, raise_on_exit={self._raise_on_exit})"

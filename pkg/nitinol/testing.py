@@ -61,12 +61,16 @@ class inject:
     def __init__(self, device, code, at=1, times=1, phase="completion", raw=0):
         self.device = Device(device)
         if code not in errors.CODES:
-            raise ValueError(f"{code!r} is no failure code; there are: {', '.join(errors.CODES)}.")
+            raise ValueError(
+                f"{shown(code)} is no failure code; there are: {', '.join(errors.CODES)}."
+            )
         if phase not in PHASES:
-            raise ValueError(f"{phase!r} is no phase; there are: {', '.join(PHASES)}.")
+            raise ValueError(f"{shown(phase)} is no phase; there are: {', '.join(PHASES)}.")
         for name, value, least in (("at", at, 1), ("times", times, 1), ("raw", raw, -_LARGEST)):
             if not isinstance(value, int) or not least <= value <= _LARGEST:
-                raise ValueError(f"{name} is an integer from {least} to {_LARGEST}, not {value!r}.")
+                raise ValueError(
+                    f"{name} is an integer from {least} to {_LARGEST}, not {shown(value)}."
+                )
         self.code, self.at, self.times, self.phase, self.raw = code, at, times, phase, raw
         self.seen = self.fired = 0
         self._number = None

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import copy
 import gc
+import pickle
 import signal
 import threading
 import time
@@ -301,6 +303,21 @@ def test_work_that_fails_after_its_scope_has_gone_is_drained():
 
 
 # --- misuse, and the ends of processes ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_what_belongs_to_its_process_has_no_copies(job):
+    """A copy of a scope would give its failures away when it goes."""
+    before = counts()
+    with nt.error_scope("a", raise_on_exit=False) as scope:
+        started = nt.async_eval(singular())
+        for obj in (scope, started, nt.Stream()):
+            with pytest.raises(TypeError, match="belongs to its process: it can't be pickled or"):
+                job(obj)
+    gc.collect()
+    assert drain_errors() == []
+    assert len(scope.errors) == 1
+    assert difference(before) == {"struck": 1, "collected": 1}
 
 
 def test_a_scope_is_entered_once():

@@ -45,6 +45,7 @@ WAITS = {
     "exception": lambda x, h, t: h.exception(t),
     "synchronize": lambda x, h, t: nt.synchronize(timeout=t),
     "synchronize a device": lambda x, h, t: nt.synchronize("cpu", timeout=t),
+    "retry": lambda x, h, t: nt.retry(x, timeout=t),
 }
 
 
@@ -54,7 +55,7 @@ def test_a_wait_that_expires(gate, name, timeout):
     x = gate.array() + 1
     started = nt.async_eval(x)
     begin = time.monotonic()
-    with pytest.raises(nt.WaitTimeoutError) as caught:
+    with pytest.raises(nt.WaitTimeoutError, match=f"not done after {timeout} s; ") as caught:
         WAITS[name](x, started, timeout)
     assert time.monotonic() - begin < 0.5
     assert isinstance(caught.value, TimeoutError)
@@ -74,13 +75,24 @@ def test_waits_with_every_kind_of_timeout(name):
         WAITS[name](x, started, timeout)
 
 
-@pytest.mark.parametrize(("timeout", "error"), [(math.nan, ValueError), ("1", TypeError)])
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(math.nan, ValueError), ("1", TypeError), ([1], TypeError)]
+)
 @pytest.mark.parametrize("name", WAITS)
 def test_timeouts_that_are_none(gate, name, timeout, error):
-    x = gate.array()
-    started = nt.async_eval(x)
-    with pytest.raises(error):
-        WAITS[name](x, started, timeout)
+    """They are refused also where there is nothing to wait for, and before anything is started."""
+    ready = nt.ones(2) + 1
+    under_way, lazy = gate.array(), gate.array() + 1
+    for x in (ready, under_way):
+        started = nt.async_eval(x)
+        if x is ready:
+            started.wait(10)
+        with pytest.raises(error, match="number of seconds or None, not"):
+            WAITS[name](x, started, timeout)
+    before = nt.Device("cpu").work_counts()
+    with pytest.raises(error, match="number of seconds or None, not"):
+        nt.eval(lazy, timeout=timeout)
+    assert nt.Device("cpu").work_counts() == before
 
 
 def test_waits_of_many_threads_end_together(gate):

@@ -379,6 +379,9 @@ ENTRY = st.tuples(
 
 
 @given(st.lists(ENTRY, min_size=1, max_size=3).map(",".join) | st.text())
+@example("cpu:" + "\x17" * 150 + "@37")
+@example("\x17" * 150 + ":io@37")
+@example("cpu:io@1/" + "\x17" * 150)
 def test_a_plan_of_failures_that_is_anything(text):
     """It is carried out, or one sentence says which entry isn't understood."""
     unobserved = nt.Device("cpu").error_counts()["unobserved"]
