@@ -4,6 +4,7 @@ import array
 import contextlib
 import ctypes
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,6 +250,62 @@ def test_sizes_that_memory_cannot_hold():
     small = np.broadcast_to(np.int8(1), (2**62,))
     assert "2**63 - 1 bytes" in refuse(lambda: nt.asarray(small, dtype=nt.float64), ValueError)
     assert "bytes were wanted" in refuse(lambda: nt.ones(3) + small, MemoryError)
+
+
+LIMITED = """
+import resource, tracemalloc
+sys.path[:0] = sys.argv[1:]
+import test_hostile_buffers as liars
+
+GIB = 2**30
+mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (mapped + GIB // 2, mapped + GIB // 2))
+try:
+    bytearray(GIB)
+    raise SystemExit("the limit does not hold")
+except MemoryError:
+    pass
+
+def refused(job):
+    tracemalloc.start()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        job()
+    except (ValueError, TypeError, BufferError, OverflowError, MemoryError) as error:
+        assert str(error).endswith("."), error
+    else:
+        raise SystemExit("was taken")
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024  # KiB
+
+for version in (None, (1, 0)):
+    for fields, _, _ in liars.LIES.values():
+        fields = dict(fields)
+        without_shape = fields.pop("no_shape", False)
+        exporter = liars.Exporter(version=version, **fields)
+        if without_shape:
+            exporter.made.tensor.shape = None
+        refused(lambda: nt.from_dlpack(exporter))
+        refused(lambda: nt.asarray(exporter))
+for values in (
+    np.broadcast_to(np.int8(1), (2**36,)),
+    np.broadcast_to(1.0, (2**20, 2**20)),
+    np.broadcast_to(np.float32(1), (2**62 // 4,)),
+    memoryview(np.broadcast_to(np.int8(1), (2**36,))),
+):
+    refused(lambda: nt.asarray(values))
+refused(lambda: nt.testing.inject_from("cpu:io@1x" + "9" * 100_000))
+refused(lambda: nt.testing.inject_from("cpu:" + "io" * 50_000 + "@1"))
+assert (nt.ones(3) + 1).tolist() == [2, 2, 2]
+print("well")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to set the limit")
+def test_no_liar_is_given_the_memory_it_asks_for():
+    here = Path(__file__).parent
+    assert succeed(LIMITED, here, here.parent) == "well\n"
 
 
 @given(st.binary(min_size=1, max_size=40))
