@@ -39,6 +39,10 @@ cdef object to_report(Report* report):
         ))
     code = native.code_name(report.fault.code).decode()
     path = text_of(report.text)
+    detail = text_of(report.detail)
+    cdef void* cause = native.exception_of(report)
+    if cause != NULL:
+        detail = errors.told_by(<object> <PyObject*> cause)
     fields = dict(
         code=code,
         device=device.name().decode(),
@@ -61,7 +65,7 @@ cdef object to_report(Report* report):
         scope=scope_name(native.scope_of(report)),
         args=tuple([report.fault.args[i] for i in range(4)]),
         path=path,
-        detail=text_of(report.detail),
+        detail=detail,
         encoders=tuple([
             errors.ReportedEncoder(
                 text_of(report.encoders[i].label) or "",

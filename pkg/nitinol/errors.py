@@ -110,7 +110,7 @@ class ErrorReport:
     path : str or None
         The file, for code ``"io"``.
     detail : str or None
-        What a compiler or driver said.
+        What a compiler, a driver or the exception of a host callback said.
     encoders : tuple of ReportedEncoder
         Of a command buffer that failed, those that tell most first (at most four are kept).
     """
@@ -324,6 +324,22 @@ CODES = tuple(_TABLE)
 def exception_class(code: str) -> type[DeviceError]:
     """Return the class of exception that stands for a code."""
     return _TABLE[code][0]
+
+
+def told_by(error: BaseException) -> str:
+    """Return the type of a host callback's exception and what it says, on one line.
+
+    The exception itself is the ``__cause__``, but goes neither to logs nor to other processes.
+    """
+    name = type(error).__name__
+    # What else there is may be an array, which would be waited for.
+    if not error.args or not all(isinstance(each, (str, int, float)) for each in error.args):
+        return name
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return name
+    return f"{name}: {text if len(text) <= 200 else text[:197] + '...'}"
 
 
 def sentence(report: dict) -> str:

@@ -295,6 +295,37 @@ def test_a_host_callback_that_returns_something_else(result, cause, words):
         assert word in str(error.__cause__)
 
 
+class Unreadable(Exception):
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (KeyError("weights"), "KeyError: 'weights'"),
+        (ValueError("two\nlines, 3"), "ValueError: two lines, 3"),
+        (OSError(2, "No such file"), "FileNotFoundError: [Errno 2] No such file"),
+        (ValueError("x" * 1000), f"ValueError: {'x' * 197}..."),
+        (ValueError(10**5000), "ValueError"),
+        (RuntimeError(), "RuntimeError"),
+        (Unreadable("x"), "Unreadable"),
+        (ValueError(np.ones(2)), "ValueError"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_the_report_of_a_host_callback_says_what_was_raised(given, told):
+    """The exception itself goes neither into a log nor to another process."""
+
+    def fail():
+        raise given
+
+    report = raised(nt.host_call(fail, (), nt.float32), nt.HostCallbackError).report
+    assert report.detail == told
+    assert f"({told.rstrip('.')})" in report.message
+    assert pickle.loads(pickle.dumps(report)) == report
+
+
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
 def test_a_host_callback_that_raises_what_ends_programs(kind):
     def fail():
