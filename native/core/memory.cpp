@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -19,6 +21,9 @@ namespace nitinol {
 namespace {
 
 constexpr std::size_t alignment = 64;
+// Sizes from here on are multiples of a page of any system, being a quarter step of their power of
+// two.
+constexpr std::size_t mapped_from = std::size_t{128} << 10;
 constexpr std::size_t huge_from = std::size_t{4} << 20;
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::size_t largest = std::size_t{1} << 62;
@@ -39,18 +44,45 @@ std::size_t size_of_class(int number) noexcept {
   return (std::size_t{4} + (number & 3)) << (number / 4 - 2);
 }
 
+// Blocks from mapped_from on are mapped one by one and go back to the system when they are freed.
+// From malloc they would come out of its arenas, where the small blocks between them keep the pages
+// of those that were freed: a server that trims its cache now and then grew by hundreds of MB in
+// that way.
 class HostMemory final : public MemorySource {
  public:
   Block allocate(std::size_t size) noexcept override {
-    if (size < huge_from) return {std::aligned_alloc(alignment, size)};
-    void* block = std::aligned_alloc(huge_page, (size + huge_page - 1) / huge_page * huge_page);
+    if (size < mapped_from) return {std::aligned_alloc(alignment, size)};
+    return {size < huge_from ? map(size) : map_huge(size)};
+  }
+
+  void free(const Block& block, std::size_t size) noexcept override {
+    if (size < mapped_from) {
+      std::free(block.data);
+    } else {
+      ::munmap(block.data, size);
+    }
+  }
+
+ private:
+  static std::byte* map(std::size_t size) noexcept {
+    void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+  }
+
+  // The kernel backs only aligned ranges by huge pages: maps more and gives both ends back.
+  static std::byte* map_huge(std::size_t size) noexcept {
+    std::byte* mapped = map(size + huge_page);
+    if (!mapped) return nullptr;
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(mapped) & (huge_page - 1);
+    std::byte* block = mapped + before;
+    if (before > 0) ::munmap(mapped, before);
+    if (before < huge_page) ::munmap(block + size, huge_page - before);
 #if defined(MADV_HUGEPAGE)
     // Only a hint: without huge pages the memory is slower, not wrong.
-    if (block) ::madvise(block, size, MADV_HUGEPAGE);
+    ::madvise(block, size, MADV_HUGEPAGE);
 #endif
-    return {block};
+    return block;
   }
-  void free(const Block& block, std::size_t) noexcept override { std::free(block.data); }
 };
 
 std::size_t read_limit(const char* path) noexcept {

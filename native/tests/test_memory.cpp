@@ -1,7 +1,12 @@
 // Tests of the allocator: size classes, the limit, the cache, admission, and buffers.
+#if defined(__linux__)
+#include <unistd.h>
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <random>
 #include <thread>
@@ -65,6 +70,36 @@ void test_limit() {
   memory.trim();
   CHECK(default_memory_limit() > megabyte);
 }
+
+#if defined(__linux__)
+std::size_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::size_t total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// Small blocks that stay don't keep the memory of larger ones, made between them, from the system.
+void test_trim_returns_memory() {
+  constexpr std::size_t large = 200 << 10;
+  constexpr int count = 300;
+  Allocator memory(512 * megabyte);
+  const std::size_t before = resident_bytes();
+  std::vector<void*> kept, given;
+  for (int i = 0; i < count; ++i) {
+    given.push_back(memory.allocate(large));
+    kept.push_back(memory.allocate(1000));
+    CHECK(given.back() && kept.back());
+    std::memset(given.back(), 1, large);
+    std::memset(kept.back(), 1, 1000);
+  }
+  CHECK(resident_bytes() >= before + count * large);
+  for (void* block : given) memory.deallocate(block, large);
+  CHECK(memory.trim() >= count * large);
+  CHECK(resident_bytes() < before + count * large / 4);
+  for (void* block : kept) memory.deallocate(block, 1000);
+}
+#endif
 
 // Everybody's block is everybody's own, and the figures add up.
 void test_threads() {
@@ -251,6 +286,9 @@ void test_keeps() {
 int main() {
   test_classes();
   test_limit();
+#if defined(__linux__)
+  test_trim_returns_memory();
+#endif
   test_threads();
   test_admission();
   test_no_starvation();
