@@ -69,6 +69,7 @@ class MetalDevice final : public Device {
   static void keep_memory(Flight& flight) noexcept;
 
   Owned<id<MTLDevice>> device_;
+  Residency& residency_;
   std::string hardware_;
   PipelineCache pipelines_;
   std::array<Queue, queue_count> queues_;

@@ -65,7 +65,7 @@ MetalDevice* MetalDevice::shared() noexcept {
     std::size_t limit = default_memory_limit();
     if (recommended > 0) limit = std::min(limit, recommended);
     try {
-      auto* source = new BufferSource(found.get());
+      auto* source = new BufferSource(found.get(), limit);
       auto* made = new MetalDevice(std::move(found), *source, limit);
       return made->start() ? made : nullptr;
     } catch (...) {
@@ -78,6 +78,7 @@ MetalDevice* MetalDevice::shared() noexcept {
 MetalDevice::MetalDevice(Owned<id<MTLDevice>> device, BufferSource& source, std::size_t limit)
     : Device("metal", 0, limit, source),
       device_(std::move(device)),
+      residency_(source.residency),
       hardware_(to_string([device_.get() name])),
       pipelines_(device_.get()) {
   for (DType dtype : {DType::float64, DType::complex128}) {
@@ -94,6 +95,7 @@ bool MetalDevice::start() noexcept {
   for (Queue& queue : queues_) {
     queue.commands = Owned<id<MTLCommandQueue>>::adopt([device_.get() newCommandQueue]);
     if (!queue.commands) return false;
+    residency_.attach(queue.commands.get());
   }
   if (::pipe(wake_) != 0) return false;
   for (int end : wake_) {
@@ -102,7 +104,7 @@ bool MetalDevice::start() noexcept {
   }
   if (!start_thread([this] { watch(); })) return false;
   queues_[0].served = start_thread([this] { serve(queues_[0]); });
-  if (queues_[0].served) trim_under_pressure(memory);
+  if (queues_[0].served) yield_under_pressure(memory, residency_);
   return queues_[0].served;
 }
 

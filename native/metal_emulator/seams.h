@@ -32,6 +32,9 @@ void fail_command_buffers(const CommandBufferFailure& failure);
 void fail_allocations(const Occasion& occasion);  // newBuffer... answers nil
 void fail_libraries(const Occasion& occasion);
 void fail_pipelines(const Occasion& occasion);
+void fail_residency_sets(const Occasion& occasion);
+// As on macOS 14: the device does not respond to newResidencySetWithDescriptor:error:.
+void remove_residency_sets();
 // The completed handlers are never called; the status changes as ever. Counts commits.
 void drop_handlers(const Occasion& occasion);
 
@@ -46,7 +49,12 @@ void release_gpu();
 // recommendedMaxWorkingSetSize; 0 sets the default again.
 void set_working_set(std::uint64_t bytes);
 
-// Forgets every failure, disorder and hold, and the working set.
+// The system says that it is short of memory: every dispatch source that listens for it is told,
+// on a thread of its own. Returns when all of them have been.
+enum class MemoryPressure { normal, warn, critical };
+void raise_memory_pressure(MemoryPressure level);
+
+// Forgets every failure, disorder and hold, the working set, and that residency sets are missing.
 void reset_seams();
 // As METAL_EMULATOR; throws std::invalid_argument with a sentence.
 void configure(const std::string& text);
@@ -63,9 +71,18 @@ struct Counters {
   std::uint64_t libraries = 0;
   std::uint64_t fast_math_libraries = 0;  // compiled with fast math on, Apple's default
   std::uint64_t pipelines = 0;
+  std::uint64_t residency_commits = 0;
 };
 Counters counters();
 void reset_counters();
+
+// What the residency sets hold by now, as committed.
+struct Residency {
+  std::int64_t allocations = 0;
+  std::int64_t bytes = 0;
+  std::int64_t requested = 0;  // sets with a standing request
+};
+Residency residency();
 
 // Objects alive: of one class ("EmulatedBuffer", "NSError", "Block"), or of all that have any.
 std::int64_t live_objects(const char* class_name);

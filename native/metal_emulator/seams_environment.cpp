@@ -1,8 +1,8 @@
 // The seams as text, for METAL_EMULATOR: items separated by semicolons, each
 //   <what>[@<at>][*<times>][:<key>=<value>,...]
 // fail_command_buffer (domain, code, raw, states=4+3+..., execute), fail_allocation, fail_library,
-// fail_pipeline, drop_handlers, disorder (seed, delay_us), hold, working_set (bytes), count (the
-// counters go to stderr when the process exits).
+// fail_pipeline, fail_residency_set, no_residency_sets, drop_handlers, disorder (seed, delay_us),
+// hold, working_set (bytes), count (the counters go to stderr when the process exits).
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -134,6 +134,10 @@ void apply(Item& item) {
     fail_libraries(item.occasion);
   } else if (item.what == "fail_pipeline") {
     fail_pipelines(item.occasion);
+  } else if (item.what == "fail_residency_set") {
+    fail_residency_sets(item.occasion);
+  } else if (item.what == "no_residency_sets") {
+    remove_residency_sets();
   } else if (item.what == "drop_handlers") {
     drop_handlers(item.occasion);
   } else if (item.what == "disorder") {

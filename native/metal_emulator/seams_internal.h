@@ -14,6 +14,7 @@ namespace metal_emulator {
 bool allocation_fails();
 bool library_fails();
 bool pipeline_fails();
+bool residency_set_fails();
 
 struct CommitPlan {
   std::optional<CommandBufferFailure> failure;
@@ -23,6 +24,7 @@ CommitPlan plan_commit();
 
 std::chrono::microseconds handler_delay();
 std::uint64_t working_set();
+bool has_residency_sets();
 // METAL_EMULATOR of the environment, once.
 void configure_from_environment();
 
@@ -38,6 +40,7 @@ struct AtomicCounters {
   std::atomic<std::uint64_t> libraries{0};
   std::atomic<std::uint64_t> fast_math_libraries{0};
   std::atomic<std::uint64_t> pipelines{0};
+  std::atomic<std::uint64_t> residency_commits{0};
 };
 extern AtomicCounters totals;
 

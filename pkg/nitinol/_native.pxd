@@ -113,10 +113,12 @@ cdef extern from "nitinol/memory.h" namespace "nitinol" nogil:
         size_t cached
         size_t peak
         size_t limit
+        size_t resident
     cdef cppclass Allocator:
         size_t trim() noexcept
         void set_limit(size_t) noexcept
         MemoryStats stats() noexcept
+        const char* residency_description() noexcept
         void reset_peak() noexcept
 
 
