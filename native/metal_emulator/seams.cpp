@@ -179,7 +179,6 @@ std::uint64_t working_set() {
   X(encoders) \
   X(dispatches) \
   X(bytes_set) \
-  X(bytes_bound) \
   X(bytes_blitted) \
   X(buffers_allocated) \
   X(bytes_allocated) \

@@ -63,8 +63,7 @@ struct Counters {
   std::uint64_t command_buffers = 0;  // committed
   std::uint64_t encoders = 0;         // ended
   std::uint64_t dispatches = 0;
-  std::uint64_t bytes_set = 0;    // by setBytes
-  std::uint64_t bytes_bound = 0;  // of each dispatch: from the offsets to the ends of its buffers
+  std::uint64_t bytes_set = 0;  // by setBytes
   std::uint64_t bytes_blitted = 0;
   std::uint64_t buffers_allocated = 0;
   std::uint64_t bytes_allocated = 0;
@@ -75,6 +74,19 @@ struct Counters {
 };
 Counters counters();
 void reset_counters();
+
+// From now on, which is before the first kernel is compiled, the bytes that dispatches read and
+// write are counted: for each dispatch and each buffer bound to it every byte once, however often
+// it is touched. Kernels run much slower then.
+void measure_traffic();
+struct Traffic {
+  std::string kernel;
+  int buffer = 0;  // its index
+  std::uint64_t dispatches = 0;
+  std::uint64_t bytes_read = 0;
+  std::uint64_t bytes_written = 0;
+};
+std::vector<Traffic> traffic();  // by kernel, then buffer
 
 // What the residency sets hold by now, as committed.
 struct Residency {

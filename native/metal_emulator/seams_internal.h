@@ -33,7 +33,6 @@ struct AtomicCounters {
   std::atomic<std::uint64_t> encoders{0};
   std::atomic<std::uint64_t> dispatches{0};
   std::atomic<std::uint64_t> bytes_set{0};
-  std::atomic<std::uint64_t> bytes_bound{0};
   std::atomic<std::uint64_t> bytes_blitted{0};
   std::atomic<std::uint64_t> buffers_allocated{0};
   std::atomic<std::uint64_t> bytes_allocated{0};

@@ -265,6 +265,12 @@ const std::map<std::string, Case> cases = {
     {"unknown selector",
      {[] { [(id)@"text" objectAtIndex:0]; },
       "NSConstantString does not understand 'objectAtIndex:'"}},
+    {"traffic measured too late",
+     {[] {
+        pipeline(@"add");
+        metal_emulator::measure_traffic();
+      },
+      "only from before the first kernel is compiled"}},
     {"environment",
      {[] {
         setenv("METAL_EMULATOR", "explode", 1);
