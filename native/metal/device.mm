@@ -230,12 +230,25 @@ void MetalDevice::encode(Flight& flight) noexcept {
   for (Unit& unit : flight.submission->units) encode(encoder, unit, index++, flight);
 }
 
+// Into memory of its own, not into the recycler's: of that the GPU may have use yet.
+Ref<Buffer> MetalDevice::import(const Node& x) noexcept {
+  if (!x.layout().contiguous()) return nullptr;
+  if (x.buffer()->is_of(memory) && x.layout().offset() == 0) return Ref<Buffer>::share(x.buffer());
+  Ref<Buffer> copy = Buffer::allocate(memory, x.bytes());
+  if (copy) std::memcpy(copy->data(), x.data(), x.bytes());
+  return copy;
+}
+
 void MetalDevice::encode(CommandEncoder& encoder, Unit& unit, std::uint32_t index,
                          Flight& flight) noexcept {
   if (closed()) unit.status = UnitStatus::skipped;
   Recycler& recycler = flight.recycler;
   Fault injected;
   if (!Runner::prepare(*this, unit, injected, &recycler)) return;
+  if (unit.imported) {
+    flight.launched.push_back({index, injected});
+    return Runner::launched(unit, injected.code != Code::none, recycler);
+  }
   encoder.begin(unit, index);
   std::array<Operand, usual_operands> few;
   std::vector<Operand> many;

@@ -43,10 +43,10 @@ class Residency {
 
   std::mutex mutex_;
   Owned<id> set_;  // id<MTLResidencySet>, a type of macOS 15; nil: there is none
-  const std::size_t most_;
+  [[maybe_unused]] const std::size_t most_;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<bool> stale_{false};  // a commit has something to do
-  bool requested_ = false;
+  [[maybe_unused]] bool requested_ = false;
   std::vector<Owned<id<MTLBuffer>>> leaving_;
   std::string description_;
 };

@@ -103,6 +103,50 @@ void test_pressure() {
   }
 }
 
+// The elements 0, 1, ... in the host's memory; with a stride of 2 they are not dense.
+Ref<Node> on_host(std::int64_t size, std::int64_t stride) {
+  const std::int64_t shape[] = {size}, strides[] = {stride};
+  Ref<Buffer> buffer = Buffer::allocate(host().memory, static_cast<std::size_t>(size * stride) * 8);
+  CHECK(buffer);
+  for (std::int64_t i = 0; i < size; ++i) {
+    reinterpret_cast<std::int64_t*>(buffer->data())[i * stride] = i;
+  }
+  return Node::make_data(DType::int64, Layout(shape, strides, 0), host().default_stream(),
+                         std::move(buffer));
+}
+
+// What moves to the device is copied once, by the host, when it is dense; the copy is its own.
+void test_import() {
+  const Conservation conservation;
+  for (const std::int64_t stride : {1, 2}) {
+    constexpr std::int64_t size = 50000;
+    const std::int64_t shape[] = {size};
+    const Ref<Node> x = on_host(size, stride);
+    Node* inputs[] = {x.get()};
+    Stream* const stream = device().default_stream();
+    const Ref<Node> y = Node::make(Op::copy, DType::int64, Layout(shape), stream, inputs);
+    Node* both[] = {y.get(), y.get()};
+    const Ref<Node> z = Node::make(Op::add, DType::int64, Layout(shape), stream, both);
+    device().memory.reset_peak();
+    const std::size_t before = device().memory.stats().in_use;
+    const std::uint64_t dispatches = emulator::counters().dispatches;
+    Node* roots[] = {y.get(), z.get()};
+    wait(schedule(roots, false));
+    CHECK(emulator::counters().dispatches - dispatches == (stride == 1 ? 1 : 2));
+    // y and z, and where y is made by a kernel what the host has copied for it.
+    const std::size_t peak = device().memory.stats().peak - before;
+    const std::size_t each = Buffer::footprint(size * 8);
+    CHECK(peak < (stride == 1 ? 2 : 4) * each + each / 2 && peak >= 2 * each);
+    CHECK(y->buffer() != x->buffer() && y->buffer()->is_of(device().memory));
+    reinterpret_cast<std::int64_t*>(x->data())[7 * stride] = -1;
+    for (std::int64_t i = 0; i < size; ++i) {
+      CHECK(reinterpret_cast<std::int64_t*>(y->data())[i] == i);
+      CHECK(reinterpret_cast<std::int64_t*>(z->data())[i] == 2 * i);
+    }
+  }
+  conservation.check();
+}
+
 // Threads that allocate, free, trim and submit, while memory is short.
 void test_threads() {
   const Conservation conservation;
@@ -134,6 +178,7 @@ int main() {
   CHECK(device().memory.residency_description() != nullptr);
   CHECK(host().memory.residency_description() == nullptr && host().memory.stats().resident == 0);
   test_threads();
+  test_import();
   test_enter_and_leave();
   test_bound();
   test_pressure();
