@@ -186,6 +186,7 @@ std::size_t Allocator::trim_locked() noexcept {
     }
   }
   cached_ = 0;
+  if (freed > 0) source_.freed();
   return freed;
 }
 
@@ -206,9 +207,12 @@ void Allocator::set_limit(std::size_t bytes) noexcept {
 }
 
 MemoryStats Allocator::stats() const noexcept {
-  if (forked()) return {in_use_, cached_, peak_, limit_};
+  const auto read = [this] {
+    return MemoryStats{in_use_, cached_, peak_, limit_, source_.resident()};
+  };
+  if (forked()) return read();
   std::lock_guard lock(mutex_);
-  return {in_use_, cached_, peak_, limit_};
+  return read();
 }
 
 void Allocator::reset_peak() noexcept {

@@ -61,13 +61,22 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after, Recycler* recycle
     after = fault;
   }
   find_donor(device, unit, recycler);
+  if (unit.op == Op::copy) {
+    Node* output = unit.outputs[0];
+    if (unit.inputs[0]->stream()->device != &device) {
+      output->buffer_ = device.import(*unit.inputs[0]);
+    }
+    unit.imported = output->buffer_ != nullptr;
+  }
   for (Node* output : unit.outputs) {
     if (output->buffer_) continue;
     const std::size_t bytes = output->bytes();
+    const Params* params = output->params();
+    Allocator& memory = params && params->memory ? params->memory->memory : device.memory;
     if (recycler) output->buffer_ = recycler->take(bytes);
-    if (!output->buffer_) output->buffer_ = Buffer::allocate(device.memory, bytes);
+    if (!output->buffer_) output->buffer_ = Buffer::allocate(memory, bytes);
     if (!output->buffer_) {
-      const MemoryStats stats = device.memory.stats();
+      const MemoryStats stats = memory.stats();
       Fault fault;
       fault.code = Code::out_of_memory;
       fault.args[0] = static_cast<std::int64_t>(bytes);

@@ -93,6 +93,7 @@ void MetalDevice::depart(Flight& flight) noexcept {
   [buffer addCompletedHandler:^(id<MTLCommandBuffer> done) {
     ended(*departed, done);
   }];
+  residency_.commit();
   [buffer commit];  // after this the flight may be over, and gone
 }
 

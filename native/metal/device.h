@@ -27,6 +27,7 @@ class MetalDevice final : public Device {
   void conclude(Submission& submission) noexcept override;
   bool runs_later() const noexcept override { return true; }
   bool borrows() const noexcept override { return false; }
+  Ref<Buffer> import(const Node& x) noexcept override;
   std::uint32_t depth() const noexcept override { return 4; }
   bool runs_on_caller(const Submission& submission) const noexcept override;
   void run_on_caller(Submission& submission) noexcept override;
@@ -69,6 +70,7 @@ class MetalDevice final : public Device {
   static void keep_memory(Flight& flight) noexcept;
 
   Owned<id<MTLDevice>> device_;
+  Residency& residency_;
   std::string hardware_;
   PipelineCache pipelines_;
   std::array<Queue, queue_count> queues_;

@@ -65,7 +65,7 @@ MetalDevice* MetalDevice::shared() noexcept {
     std::size_t limit = default_memory_limit();
     if (recommended > 0) limit = std::min(limit, recommended);
     try {
-      auto* source = new BufferSource(found.get());
+      auto* source = new BufferSource(found.get(), limit);
       auto* made = new MetalDevice(std::move(found), *source, limit);
       return made->start() ? made : nullptr;
     } catch (...) {
@@ -78,6 +78,7 @@ MetalDevice* MetalDevice::shared() noexcept {
 MetalDevice::MetalDevice(Owned<id<MTLDevice>> device, BufferSource& source, std::size_t limit)
     : Device("metal", 0, limit, source),
       device_(std::move(device)),
+      residency_(source.residency),
       hardware_(to_string([device_.get() name])),
       pipelines_(device_.get()) {
   for (DType dtype : {DType::float64, DType::complex128}) {
@@ -94,6 +95,7 @@ bool MetalDevice::start() noexcept {
   for (Queue& queue : queues_) {
     queue.commands = Owned<id<MTLCommandQueue>>::adopt([device_.get() newCommandQueue]);
     if (!queue.commands) return false;
+    residency_.attach(queue.commands.get());
   }
   if (::pipe(wake_) != 0) return false;
   for (int end : wake_) {
@@ -102,7 +104,7 @@ bool MetalDevice::start() noexcept {
   }
   if (!start_thread([this] { watch(); })) return false;
   queues_[0].served = start_thread([this] { serve(queues_[0]); });
-  if (queues_[0].served) trim_under_pressure(memory);
+  if (queues_[0].served) yield_under_pressure(memory, residency_);
   return queues_[0].served;
 }
 
@@ -228,12 +230,25 @@ void MetalDevice::encode(Flight& flight) noexcept {
   for (Unit& unit : flight.submission->units) encode(encoder, unit, index++, flight);
 }
 
+// Into memory of its own, not into the recycler's: of that the GPU may have use yet.
+Ref<Buffer> MetalDevice::import(const Node& x) noexcept {
+  if (!x.layout().contiguous()) return nullptr;
+  if (x.buffer()->is_of(memory) && x.layout().offset() == 0) return Ref<Buffer>::share(x.buffer());
+  Ref<Buffer> copy = Buffer::allocate(memory, x.bytes());
+  if (copy) std::memcpy(copy->data(), x.data(), x.bytes());
+  return copy;
+}
+
 void MetalDevice::encode(CommandEncoder& encoder, Unit& unit, std::uint32_t index,
                          Flight& flight) noexcept {
   if (closed()) unit.status = UnitStatus::skipped;
   Recycler& recycler = flight.recycler;
   Fault injected;
   if (!Runner::prepare(*this, unit, injected, &recycler)) return;
+  if (unit.imported) {
+    flight.launched.push_back({index, injected});
+    return Runner::launched(unit, injected.code != Code::none, recycler);
+  }
   encoder.begin(unit, index);
   std::array<Operand, usual_operands> few;
   std::vector<Operand> many;

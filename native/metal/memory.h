@@ -10,6 +10,7 @@
 
 #include "nitinol/memory.h"
 #include "objc.h"
+#include "residency.h"
 
 namespace nitinol::metal {
 
@@ -17,10 +18,17 @@ namespace nitinol::metal {
 // whole pages and some microseconds to make, so blocks of up to `largest_small` share one.
 class BufferSource final : public MemorySource {
  public:
-  explicit BufferSource(id<MTLDevice> device) noexcept : device_(device) {}
+  // So many bytes at most are kept resident.
+  BufferSource(id<MTLDevice> device, std::size_t most_resident)
+      : residency(device, most_resident), device_(device) {}
 
   Block allocate(std::size_t bytes) noexcept override;
   void free(const Block& block, std::size_t bytes) noexcept override;
+  void freed() noexcept override { residency.flush(); }
+  std::size_t resident() const noexcept override { return residency.bytes(); }
+  const char* residency_description() const noexcept override { return residency.description(); }
+
+  Residency residency;
 
  private:
   static constexpr std::size_t largest_small = std::size_t{64} << 10;

@@ -8,8 +8,11 @@ namespace nitinol::metal {
 
 Owned<id<MTLBuffer>> BufferSource::make(std::size_t bytes) noexcept {
   Pool pool;
-  return Owned<id<MTLBuffer>>::adopt([device_ newBufferWithLength:bytes
-                                                          options:MTLResourceStorageModeShared]);
+  auto buffer =
+      Owned<id<MTLBuffer>>::adopt([device_ newBufferWithLength:bytes
+                                                       options:MTLResourceStorageModeShared]);
+  if (buffer) residency.add(buffer.get());
+  return buffer;
 }
 
 Block BufferSource::allocate(std::size_t bytes) noexcept {
@@ -55,7 +58,7 @@ Block BufferSource::carve(std::size_t bytes) {
 
 void BufferSource::free(const Block& block, std::size_t bytes) noexcept {
   if (bytes > largest_small) {
-    [(id<MTLBuffer>)block.handle release];
+    residency.remove(Owned<id<MTLBuffer>>::adopt((id<MTLBuffer>)block.handle));
     return;
   }
   const auto at = slabs_.find(block.handle);
@@ -71,6 +74,7 @@ void BufferSource::free(const Block& block, std::size_t bytes) noexcept {
   slab.free.push_back(block.offset);  // has room for all of its blocks
   if (slab.free.size() < slab.blocks) return;
   candidates.erase(std::find(candidates.begin(), candidates.end(), block.handle));
+  residency.remove(std::move(slab.buffer));
   slabs_.erase(at);
 }
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "nitinol/memory.h"
+#include "residency.h"
 
 namespace nitinol::metal {
 
-// From now on the allocator's cache is freed whenever the system runs short of memory.
-void trim_under_pressure(Allocator& allocator) noexcept;
+// From now on, whenever the system runs short of memory, the allocator's cache is freed, and
+// what no command buffer needs at the time is not kept resident.
+void yield_under_pressure(Allocator& allocator, Residency& residency) noexcept;
 
 }  // namespace nitinol::metal

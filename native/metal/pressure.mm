@@ -1,11 +1,11 @@
-// Memory pressure on macOS, told by Grand Central Dispatch. Not in the emulated build.
-#import <dispatch/dispatch.h>
-
+// Memory pressure, told by Grand Central Dispatch.
 #include "pressure.h"
+
+#import <dispatch/dispatch.h>
 
 namespace nitinol::metal {
 
-void trim_under_pressure(Allocator& allocator) noexcept {
+void yield_under_pressure(Allocator& allocator, Residency& residency) noexcept {
   // Immortal, as the allocator is.
   dispatch_source_t source =
       dispatch_source_create(DISPATCH_SOURCE_TYPE_MEMORYPRESSURE, 0,
@@ -13,8 +13,11 @@ void trim_under_pressure(Allocator& allocator) noexcept {
                              dispatch_get_global_queue(QOS_CLASS_UTILITY, 0));
   if (!source) return;
   Allocator* trimmed = &allocator;
+  Residency* relinquished = &residency;
   dispatch_source_set_event_handler(source, ^{
+    Pool pool;
     trimmed->trim();
+    relinquished->relinquish();
   });
   dispatch_resume(source);
 }

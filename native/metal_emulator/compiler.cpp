@@ -10,7 +10,9 @@
 
 #include "execute.h"
 #include "fiber.h"
+#include "prune.h"
 #include "toolchain.h"
+#include "traffic.h"
 #include "translate.h"
 
 namespace metal_emulator {
@@ -46,7 +48,7 @@ const metal_abi::Library* load(const std::string& path, std::string& error) {
 const metal_abi::Library* load_or_build(const Toolchain& toolchain, const std::string& text,
                                         Tier tier, std::string& error) {
   const std::string path = toolchain.library_path(hash_of(text), tier);
-  if (access(path.c_str(), R_OK) != 0 && !toolchain.build(text, tier, path, error)) return nullptr;
+  if (!touch(path) && !toolchain.build(text, tier, path, error)) return nullptr;
   return load(path, error);
 }
 
@@ -57,7 +59,7 @@ class LoadedLibrary final : public Library, private Code {
                                              std::string& error) {
     const std::string path = toolchain.library_path(hash_of(text), Tier::optimised);
     const bool is_there = access(path.c_str(), R_OK) == 0;
-    const Tier tier = always_optimises || is_there ? Tier::optimised : Tier::quick;
+    const Tier tier = sanitized || measures_traffic() || is_there ? Tier::optimised : Tier::quick;
     const metal_abi::Library* const loaded = load_or_build(toolchain, text, tier, error);
     if (loaded == nullptr) return nullptr;
     return std::make_shared<LoadedLibrary>(toolchain, std::move(text), *loaded,
@@ -83,8 +85,8 @@ class LoadedLibrary final : public Library, private Code {
   }
 
  private:
-  // A sanitizer's run is slow enough.
-  static constexpr bool always_optimises = METAL_EMULATOR_TSAN != 0 || METAL_EMULATOR_ASAN != 0;
+  // Such a run is slow enough, as is one that is measured.
+  static constexpr bool sanitized = METAL_EMULATOR_TSAN != 0 || METAL_EMULATOR_ASAN != 0;
 
   const metal_abi::Kernel* optimised(const std::string& function) const override {
     const std::lock_guard lock(mutex_);

@@ -49,6 +49,7 @@ class Library {
 struct Dispatch {
   const Function* function = nullptr;
   std::array<void*, max_buffers> buffers{};                  // by index
+  std::array<std::size_t, max_buffers> buffer_bytes{};       // to its end; 0: of setBytes
   std::array<std::size_t, max_buffers> threadgroup_bytes{};  // by index
   Size3 threadgroups;
   Size3 threads_per_threadgroup;

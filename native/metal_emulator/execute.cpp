@@ -11,9 +11,11 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "crew.h"
+#include "traffic.h"
 
 #if METAL_EMULATOR_ASAN
 #include <sanitizer/asan_interface.h>
@@ -27,6 +29,7 @@ struct Job {
   const metal_abi::Kernel& kernel;
   const Dispatch& dispatch;
   std::uint64_t groups;
+  Measurement* measurement;
   std::atomic<std::uint64_t> next{0};
   std::atomic<std::uint64_t> done{0};
 };
@@ -42,6 +45,7 @@ std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignm
 }
 
 thread_local Crew* active_crew = nullptr;
+thread_local Measurement* measurement = nullptr;  // of the dispatch that this thread works on
 
 Crew& crew() {
   if (active_crew == nullptr) not_in_fiber();
@@ -55,6 +59,9 @@ constexpr metal_abi::Runtime runtime_table = {
       return crew().exchange(value, bytes, required, line);
     },
     [] { return crew().lane(); },
+    [](const void* at, std::uint64_t bytes, bool writes) {
+      if (measurement != nullptr) measurement->touch(at, bytes, writes);
+    },
 };
 
 // Hands out a group's memory, filled so that reading what was never written shows: NaN in
@@ -117,6 +124,7 @@ void run_group(const Job& job, std::uint64_t index) {
 }
 
 void work(Job& job) {
+  measurement = job.measurement;
   for (;;) {
     const std::uint64_t index = job.next.fetch_add(1, std::memory_order_relaxed);
     if (index >= job.groups) return;
@@ -250,7 +258,9 @@ void run(const Dispatch& dispatch) {
   if (count == 0) return;
   const std::uint64_t all_threads = count * threads.x * threads.y * threads.z;
   const metal_abi::Kernel& kernel = function.kernel_for(all_threads);
-  const auto job = std::make_shared<Job>(kernel, dispatch, count);
+  std::optional<Measurement> measured;
+  if (measures_traffic()) measured.emplace(dispatch);
+  const auto job = std::make_shared<Job>(kernel, dispatch, count, measured ? &*measured : nullptr);
   // Waking others costs more than a small grid.
   constexpr std::uint64_t small = 16384;
   const bool alone = count == 1 || all_threads <= small;

@@ -57,9 +57,11 @@ struct Seams {
   Schedule<bool> allocations;
   Schedule<bool> libraries;
   Schedule<bool> pipelines;
+  Schedule<bool> residency_sets;
   std::mt19937_64 random;
   std::uint64_t max_delay_us = 0;
   std::uint64_t working_set = 0;
+  bool has_residency_sets = true;
 };
 
 // Immortal: GPU threads run to the very end.
@@ -90,6 +92,7 @@ void fail_command_buffers(const CommandBufferFailure& failure) {
 void fail_allocations(const Occasion& occasion) { add(&Seams::allocations, occasion); }
 void fail_libraries(const Occasion& occasion) { add(&Seams::libraries, occasion); }
 void fail_pipelines(const Occasion& occasion) { add(&Seams::pipelines, occasion); }
+void fail_residency_sets(const Occasion& occasion) { add(&Seams::residency_sets, occasion); }
 void drop_handlers(const Occasion& occasion) { add(&Seams::dropped, occasion); }
 
 void disorder_handlers(std::uint64_t seed, std::uint64_t max_delay_us) {
@@ -105,6 +108,12 @@ void set_working_set(std::uint64_t bytes) {
   own.working_set = bytes;
 }
 
+void remove_residency_sets() {
+  Seams& own = seams();
+  std::lock_guard lock(own.mutex);
+  own.has_residency_sets = false;
+}
+
 void reset_seams() {
   {
     Seams& own = seams();
@@ -114,8 +123,10 @@ void reset_seams() {
     own.allocations.clear();
     own.libraries.clear();
     own.pipelines.clear();
+    own.residency_sets.clear();
     own.max_delay_us = 0;
     own.working_set = 0;
+    own.has_residency_sets = true;
   }
   release_gpu();
 }
@@ -123,6 +134,13 @@ void reset_seams() {
 bool allocation_fails() { return next(&Seams::allocations); }
 bool library_fails() { return next(&Seams::libraries); }
 bool pipeline_fails() { return next(&Seams::pipelines); }
+bool residency_set_fails() { return next(&Seams::residency_sets); }
+
+bool has_residency_sets() {
+  Seams& own = seams();
+  std::lock_guard lock(own.mutex);
+  return own.has_residency_sets;
+}
 
 CommitPlan plan_commit() {
   Seams& own = seams();
@@ -161,13 +179,13 @@ std::uint64_t working_set() {
   X(encoders) \
   X(dispatches) \
   X(bytes_set) \
-  X(bytes_bound) \
   X(bytes_blitted) \
   X(buffers_allocated) \
   X(bytes_allocated) \
   X(libraries) \
   X(fast_math_libraries) \
-  X(pipelines)
+  X(pipelines) \
+  X(residency_commits)
 // clang-format on
 
 Counters counters() {

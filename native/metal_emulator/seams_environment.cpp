@@ -1,8 +1,9 @@
 // The seams as text, for METAL_EMULATOR: items separated by semicolons, each
 //   <what>[@<at>][*<times>][:<key>=<value>,...]
 // fail_command_buffer (domain, code, raw, states=4+3+..., execute), fail_allocation, fail_library,
-// fail_pipeline, drop_handlers, disorder (seed, delay_us), hold, working_set (bytes), count (the
-// counters go to stderr when the process exits).
+// fail_pipeline, fail_residency_set, no_residency_sets, drop_handlers, disorder (seed, delay_us),
+// hold, working_set (bytes), count (the counters go to stderr when the process exits), traffic (so
+// do the bytes that each kernel read and wrote in each of its buffers).
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -113,16 +114,27 @@ void apply_failure(Item& item) {
 
 void print_counters() {
   const Counters c = counters();
-  std::fprintf(
-      stderr,
-      "metal_emulator: command_buffers=%llu encoders=%llu dispatches=%llu bytes_set=%llu "
-      "bytes_bound=%llu bytes_blitted=%llu libraries=%llu fast_math_libraries=%llu\n",
-      static_cast<unsigned long long>(c.command_buffers),
-      static_cast<unsigned long long>(c.encoders), static_cast<unsigned long long>(c.dispatches),
-      static_cast<unsigned long long>(c.bytes_set), static_cast<unsigned long long>(c.bytes_bound),
-      static_cast<unsigned long long>(c.bytes_blitted),
-      static_cast<unsigned long long>(c.libraries),
-      static_cast<unsigned long long>(c.fast_math_libraries));
+  std::fprintf(stderr,
+               "metal_emulator: command_buffers=%llu encoders=%llu dispatches=%llu bytes_set=%llu "
+               "bytes_blitted=%llu libraries=%llu fast_math_libraries=%llu\n",
+               static_cast<unsigned long long>(c.command_buffers),
+               static_cast<unsigned long long>(c.encoders),
+               static_cast<unsigned long long>(c.dispatches),
+               static_cast<unsigned long long>(c.bytes_set),
+               static_cast<unsigned long long>(c.bytes_blitted),
+               static_cast<unsigned long long>(c.libraries),
+               static_cast<unsigned long long>(c.fast_math_libraries));
+}
+
+void print_traffic() {
+  for (const Traffic& each : traffic()) {
+    std::fprintf(stderr,
+                 "metal_emulator: traffic kernel=%s buffer=%d dispatches=%llu bytes_read=%llu "
+                 "bytes_written=%llu\n",
+                 each.kernel.c_str(), each.buffer, static_cast<unsigned long long>(each.dispatches),
+                 static_cast<unsigned long long>(each.bytes_read),
+                 static_cast<unsigned long long>(each.bytes_written));
+  }
 }
 
 void apply(Item& item) {
@@ -134,6 +146,10 @@ void apply(Item& item) {
     fail_libraries(item.occasion);
   } else if (item.what == "fail_pipeline") {
     fail_pipelines(item.occasion);
+  } else if (item.what == "fail_residency_set") {
+    fail_residency_sets(item.occasion);
+  } else if (item.what == "no_residency_sets") {
+    remove_residency_sets();
   } else if (item.what == "drop_handlers") {
     drop_handlers(item.occasion);
   } else if (item.what == "disorder") {
@@ -143,6 +159,9 @@ void apply(Item& item) {
     hold_gpu();
   } else if (item.what == "count") {
     std::atexit(print_counters);
+  } else if (item.what == "traffic") {
+    measure_traffic();
+    std::atexit(print_traffic);
   } else if (item.what == "working_set") {
     set_working_set(static_cast<std::uint64_t>(item.take_number("bytes", 0)));
   } else {

@@ -14,6 +14,7 @@ namespace metal_emulator {
 bool allocation_fails();
 bool library_fails();
 bool pipeline_fails();
+bool residency_set_fails();
 
 struct CommitPlan {
   std::optional<CommandBufferFailure> failure;
@@ -23,6 +24,7 @@ CommitPlan plan_commit();
 
 std::chrono::microseconds handler_delay();
 std::uint64_t working_set();
+bool has_residency_sets();
 // METAL_EMULATOR of the environment, once.
 void configure_from_environment();
 
@@ -31,13 +33,13 @@ struct AtomicCounters {
   std::atomic<std::uint64_t> encoders{0};
   std::atomic<std::uint64_t> dispatches{0};
   std::atomic<std::uint64_t> bytes_set{0};
-  std::atomic<std::uint64_t> bytes_bound{0};
   std::atomic<std::uint64_t> bytes_blitted{0};
   std::atomic<std::uint64_t> buffers_allocated{0};
   std::atomic<std::uint64_t> bytes_allocated{0};
   std::atomic<std::uint64_t> libraries{0};
   std::atomic<std::uint64_t> fast_math_libraries{0};
   std::atomic<std::uint64_t> pipelines{0};
+  std::atomic<std::uint64_t> residency_commits{0};
 };
 extern AtomicCounters totals;
 

@@ -21,7 +21,9 @@
 #include <vector>
 
 #include "fiber.h"
+#include "prune.h"
 #include "stdlib_text.h"
+#include "traffic.h"
 
 extern char** environ;
 
@@ -52,6 +54,16 @@ std::vector<std::string> compile_flags() {
     for (const char* flag : {"-mavx2", "-mfma", "-mf16c", "-mpopcnt"}) flags.push_back(flag);
   }
 #endif
+  if (measures_traffic()) {
+    // Of the sanitizer only its calls: stdlib/traffic.h has functions of these names.
+    flags.insert(flags.end(), {"-fsanitize=address", "-fsanitize-address-use-after-return=never",
+                               "-DMETAL_MEASURES_TRAFFIC=1"});
+    for (const char* option :
+         {"instrumentation-with-call-threshold=0", "opt=0", "stack=0", "globals=0"}) {
+      flags.insert(flags.end(), {"-mllvm", std::string("-asan-") + option});
+    }
+    return flags;
+  }
 #if METAL_EMULATOR_TSAN
   flags.insert(flags.end(), {"-fsanitize=thread", "-gline-tables-only"});
 #elif METAL_EMULATOR_ASAN
@@ -222,6 +234,8 @@ bool Toolchain::find(std::string& error) {
     error = "The Metal emulator can't write to " + root + ": " + failure.message();
     return false;
   }
+  touch(folder_ + "/metal.pch");
+  prune(root);
   return true;
 }
 
@@ -249,7 +263,7 @@ bool Toolchain::precompile(const std::vector<std::string>& flags, const std::str
 
 bool Toolchain::check(const std::string& text, std::string& error) const {
   const std::string checked = folder_ + "/" + hash_of(text) + ".checked";
-  if (!checks_ || access(checked.c_str(), R_OK) == 0) return true;
+  if (!checks_ || touch(checked)) return true;
   const std::string base = temporary(folder_);
   const std::string source = base + ".cpp", messages = base + ".txt";
   std::vector<std::string> arguments = {compiler_};

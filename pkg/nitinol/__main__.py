@@ -48,6 +48,7 @@ def describe(device: nitinol.Device) -> list[str]:
         f"{device}: {device.state}",
         f"  memory: {mib['bytes_in_use']:.1f} MiB in use, {mib['bytes_cached']:.1f} cached, "
         f"{mib['bytes_peak']:.1f} at the peak, limit {mib['bytes_limit']:.0f}",
+        *([f"  {stats['residency']}"] if stats["residency"] else []),
         f"  work: {stats['submissions']} submissions, {stats['units']} units",
         f"  failures: {failures}; unobserved: {stats['unobserved']}",
     ]

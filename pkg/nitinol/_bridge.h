@@ -68,7 +68,7 @@ inline Node* make_elementwise(Op op, DType in, DType out, Node* const* inputs, s
 inline Node* make_node(Op op, DType dtype, const std::int64_t* shape, int ndim, Stream* stream,
                        Node* const* inputs, std::size_t count, const std::int64_t* ints,
                        std::size_t int_count, const double* floats, std::size_t float_count,
-                       const char* text, void* callback) {
+                       const char* text, void* callback, Device* memory = nullptr) {
   // First, so that the reference is given back whatever is thrown below.
   Ref<Keep> keep = callback ? Ref<Keep>::adopt(new Keep(callback)) : nullptr;
   if (stream->device->lacks(op)) throw Lack(*stream->device, info(op).name);
@@ -80,6 +80,7 @@ inline Node* make_node(Op op, DType dtype, const std::int64_t* shape, int ndim, 
     params->ints.assign(ints, ints + int_count);
     params->floats.assign(floats, floats + float_count);
     if (text) params->text = text;
+    params->memory = memory;
   }
   Ref<Node> node = Node::make(op, dtype, make_layout(shape, ndim, dtype), stream, {inputs, count},
                               std::move(params));

@@ -229,7 +229,10 @@ cdef class Device:
             failures that nobody has seen yet; ``suppressed``, what struck work besides the failure
             that its report tells; ``retries``, how often work was tried again in place, and
             ``recovered``, the failures that this mended; ``bytes_in_use``, ``bytes_cached``,
-            ``bytes_peak`` and ``bytes_limit``.
+            ``bytes_peak`` and ``bytes_limit``; ``bytes_resident``, how much of the memory in use
+            and cached the system was asked to keep at hand for the device, and ``residency``, a
+            sentence that says whether it could be asked (None where the question does not arise,
+            as on the CPU).
 
             The failures of all codes are those that struck, by `error_counts`, and the retries
             that did not help.
@@ -238,6 +241,7 @@ cdef class Device:
         cdef native.MemoryStats memory = self.device.memory.stats()
         cdef uint64_t n
         cdef int code
+        cdef const char* residency = self.device.memory.residency_description()
         failures = {}
         for code in range(1, <int> native.Code.count_):
             n = self.device.record.failures_by_code(<native.Code> code)
@@ -255,6 +259,8 @@ cdef class Device:
             "bytes_cached": memory.cached,
             "bytes_peak": memory.peak,
             "bytes_limit": memory.limit,
+            "bytes_resident": memory.resident,
+            "residency": residency.decode(errors="replace") if residency != NULL else None,
         }
 
     def on_error(self, callback):

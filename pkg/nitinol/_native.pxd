@@ -113,10 +113,12 @@ cdef extern from "nitinol/memory.h" namespace "nitinol" nogil:
         size_t cached
         size_t peak
         size_t limit
+        size_t resident
     cdef cppclass Allocator:
         size_t trim() noexcept
         void set_limit(size_t) noexcept
         MemoryStats stats() noexcept
+        const char* residency_description() noexcept
         void reset_peak() noexcept
 
 
@@ -349,7 +351,7 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     Device* device_at(size_t) noexcept
     Node* make_elementwise(Op, DType, DType, Node**, size_t, Stream*) except +
     Node* make_node(Op, DType, const int64_t*, int, Stream*, Node**, size_t, const int64_t*,
-                    size_t, const double*, size_t, const char*, void*) except +
+                    size_t, const double*, size_t, const char*, void*, Device*) except +
     Node* make_view(Node*, const int64_t*, const int64_t*, int, int64_t) except +
     Node* make_leaf(DType, const int64_t*, int, Stream*) except +
     Node* make_borrowed(DType, const int64_t*, const int64_t*, int, void*, Stream*,

@@ -99,7 +99,7 @@ def cast(Array x, dtype):
 
 
 def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=None,
-          device=None):
+          device=None, memory=None):
     """Return a node of `op`, a row of ops.def, which says what the parameters mean.
 
     Parameters
@@ -115,6 +115,9 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
     callback : callable, optional
     device : Device, optional
         Where it runs: the current stream's if not given, or else that of the inputs.
+    memory : Device, optional
+        In whose memory the output is to lie, which both devices reach: for an op that has
+        parameters. Where it runs, if not given.
 
     Returns
     -------
@@ -144,6 +147,9 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
     cdef Node* node
     cdef native.Stream* stream
     cdef void* function = NULL
+    cdef native.Device* home = NULL
+    if memory is not None:
+        home = (<Device?> memory).device
     if ndim > MAX_NDIM:
         raise ValueError(f"An array has at most {MAX_NDIM} dimensions, not {ndim}.")
     for i in range(<size_t> ndim):
@@ -174,7 +180,7 @@ def apply(str op, inputs, shape, dtype, ints=(), floats=(), text=None, callback=
             stream = stream_on((<Device?> device).device)
         node = native.make_node(code, dtype_number(dtype), dims, ndim, stream, nodes, count,
                                 int_values, int_count, float_values, float_count, path,
-                                function)
+                                function, home)
     finally:
         if nodes != few:
             free(nodes)

@@ -317,7 +317,8 @@ def host_call(fn, shape, dtype, *arrays):
 def on_host(op, inputs, shape, dtype, ints=(), text=None, callback=None):
     """Return a node of an op that is the host's work by its nature.
 
-    It runs on the CPU, and the result is moved to where the operation would have run.
+    It runs on the CPU, and the result is moved to where the operation would have run. A file is
+    read into that device's memory, so that there is nothing to copy.
     """
     cdef native.Stream* stream = NULL
     cdef native.Node* nodes[1]
@@ -332,10 +333,12 @@ def on_host(op, inputs, shape, dtype, ints=(), text=None, callback=None):
     if stream.device.lacks(<native.DType> <int> dtype.number):
         raise TypeError(f"{stream.device.name().decode()} has no {dtype.name}: choose another "
                         f"dtype, or make the array on the CPU.")
-    made = apply(op, inputs, shape, dtype, ints, (), text, callback, device=_cpu)
     if stream.device == _cpu.device:
-        return made
-    return apply("copy", (made,), shape, dtype, device=wrap_device(stream.device))
+        return apply(op, inputs, shape, dtype, ints, (), text, callback, device=_cpu)
+    target = wrap_device(stream.device)
+    made = apply(op, inputs, shape, dtype, ints, (), text, callback, device=_cpu,
+                 memory=target if op == "read_file" else None)
+    return apply("copy", (made,), shape, dtype, device=target)
 
 
 # --- injection -----------------------------------------------------------------------------

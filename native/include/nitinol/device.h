@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "nitinol/buffer.h"
 #include "nitinol/error.h"
 #include "nitinol/inject.h"
 #include "nitinol/memory.h"
@@ -16,6 +17,7 @@
 namespace nitinol {
 
 class Device;
+class Node;
 class Submission;
 
 // Work given to a stream runs in order. Streams are immortal and recycled: nodes
@@ -49,6 +51,9 @@ class Device {
   virtual void conclude(Submission&) noexcept {}
   // Can it work on memory that is not of its own allocator (a NumPy array's)?
   virtual bool borrows() const noexcept { return true; }
+  // Memory of this device's that holds the elements of `x`, an array of another device, in
+  // row-major order: shared with x, or copied by the host. Null where that is the device's work.
+  virtual Ref<Buffer> import(const Node&) noexcept { return nullptr; }
   // Are transients in use until their submission has ended (see Recycler)?
   virtual bool runs_later() const noexcept { return false; }
   // Is each unit concluded before the next one starts, and run again where it was left

@@ -14,6 +14,7 @@ struct MemoryStats {
   std::size_t cached;
   std::size_t peak;
   std::size_t limit;
+  std::size_t resident;  // of those in use and cached
 };
 
 // Memory as it comes from a system: the host reads and writes at `data`, the device
@@ -31,6 +32,12 @@ class MemorySource {
   // 64-byte aligned; a block without data when there is no memory.
   virtual Block allocate(std::size_t bytes) noexcept = 0;
   virtual void free(const Block& block, std::size_t bytes) noexcept = 0;
+  // Behind a row of frees.
+  virtual void freed() noexcept {}
+  // Of what it has allocated, the bytes that the system was asked to keep at hand for the
+  // device, and in a sentence why; null where the question does not arise.
+  virtual std::size_t resident() const noexcept { return 0; }
+  virtual const char* residency_description() const noexcept { return nullptr; }
 
   static MemorySource& host() noexcept;
 };
@@ -66,6 +73,7 @@ class Allocator {
   std::size_t trim() noexcept;  // frees the cache; returns the bytes freed
   void set_limit(std::size_t bytes) noexcept;
   MemoryStats stats() const noexcept;
+  const char* residency_description() const noexcept { return source_.residency_description(); }
   void reset_peak() noexcept;
 
  private:

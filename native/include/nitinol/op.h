@@ -30,6 +30,8 @@ struct OpInfo {
   bool elementwise;    // may be fused
 };
 
+class Device;
+
 const OpInfo& info(Op op) noexcept;
 Op op_from_name(const char* text) noexcept;  // Op::count_ when unknown
 
@@ -39,6 +41,7 @@ struct Params : Counted<Params> {
   std::vector<std::int64_t> ints;
   std::vector<double> floats;
   std::string text;
+  Device* memory = nullptr;  // in whose memory the output is to lie; null: where the op runs
 };
 
 }  // namespace nitinol

@@ -40,6 +40,7 @@ struct Unit {
   std::span<Node*> releases;         // transients nobody reads after this unit
   std::span<std::uint32_t> edges;    // of each output: how many inputs of planned nodes it is
   Node* donor = nullptr;             // whose storage the output takes over
+  bool imported = false;             // the output has its value already: nothing to launch
   Fault fault;
   Code secondary = Code::none;   // a second failure of the same unit
   std::uint8_t attempts = 0;     // that failed, and after which it was to run again

@@ -28,6 +28,7 @@ using metal_emulator::totals;
   deallocator_ = Block_copy(deallocator);
   label_ = new metal_emulator::Label;
   uses_ = new metal_emulator::Uses(0);
+  residency_sets_ = new metal_emulator::Uses(0);
   device->allocated_->fetch_add(length);
   count(totals.buffers_allocated);
   count(totals.bytes_allocated, length);
@@ -66,6 +67,12 @@ using metal_emulator::totals;
         "references uses it.",
         label_->string().c_str(), length_);
   }
+  if (residency_sets_->load(std::memory_order_acquire) != 0) {
+    metal_emulator::misuse(
+        "The buffer \"%s\" of %lu bytes was freed while it is in a residency set: its removal has "
+        "to be committed before.",
+        label_->string().c_str(), length_);
+  }
   device_->allocated_->fetch_sub(length_);
   if (deallocator_ != nil) {
     deallocator_(contents_, length_);
@@ -76,6 +83,7 @@ using metal_emulator::totals;
   }
   delete label_;
   delete uses_;
+  delete residency_sets_;
   [device_ release];
   [super dealloc];
 }

@@ -1,7 +1,15 @@
 // Command queues, which bound the number of uncompleted command buffers, and descriptors.
+#include <algorithm>
+
 #include "../misuse.h"
 #include "gpu.h"
 #include "objects.h"
+
+namespace {
+
+constexpr std::size_t max_residency_sets = 32;
+
+}  // namespace
 
 @implementation MTLCommandBufferDescriptor
 - (instancetype)init {
@@ -36,6 +44,9 @@
   return self;
 }
 - (void)dealloc {
+  for (id set : state_->residency_sets) {
+    [set release];
+  }
   delete state_;
   [device_ release];
   [super dealloc];
@@ -73,5 +84,26 @@
   }
   return [self commandBufferRetaining:descriptor.retainedReferences
                          errorOptions:descriptor.errorOptions];
+}
+
+- (void)addResidencySet:(id<MTLResidencySet>)set {
+  if (set == nil) {
+    metal_emulator::misuse("addResidencySet: needs a residency set, not nil.");
+  }
+  std::lock_guard lock(metal_emulator::gpu_mutex());
+  auto& sets = state_->residency_sets;
+  if (std::find(sets.begin(), sets.end(), set) != sets.end()) {
+    return;
+  }
+  if (sets.size() == max_residency_sets) {
+    metal_emulator::misuse("A command queue takes %zu residency sets at most.", max_residency_sets);
+  }
+  sets.push_back([set retain]);
+}
+- (void)removeResidencySet:(id<MTLResidencySet>)set {
+  std::lock_guard lock(metal_emulator::gpu_mutex());
+  if (std::erase(state_->residency_sets, set) != 0) {
+    [set release];
+  }
 }
 @end

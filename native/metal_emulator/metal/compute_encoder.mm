@@ -149,14 +149,14 @@ metal_emulator::Size3 narrow(MTLSize size, const char* what) {
     misuse("%lu x %lu x %lu threads per threadgroup are more than the %lu of the kernel \"%s\".",
            threads.width, threads.height, threads.depth, most, name);
   }
-  std::uint64_t bound = 0;
   for (const int index : function.buffers()) {
     const metal_emulator::Binding& binding = bindings_->buffers[static_cast<std::size_t>(index)];
     if (binding.memory == nullptr) {
       misuse("The kernel \"%s\" needs a buffer at index %d, where none is bound.", name, index);
     }
     dispatch.buffers[static_cast<std::size_t>(index)] = binding.memory;
-    bound += binding.buffer != nil ? binding.size : 0;
+    dispatch.buffer_bytes[static_cast<std::size_t>(index)] =
+        binding.buffer != nil ? binding.size : 0;
   }
   std::size_t threadgroup_bytes = function.static_threadgroup_bytes();
   for (const int index : function.threadgroup_arguments()) {
@@ -174,7 +174,6 @@ metal_emulator::Size3 narrow(MTLSize size, const char* what) {
   }
   record.commands.emplace_back(dispatch);
   metal_emulator::count(metal_emulator::totals.dispatches);
-  metal_emulator::count(metal_emulator::totals.bytes_bound, bound);
 }
 - (void)dispatchThreads:(MTLSize)grid threadsPerThreadgroup:(MTLSize)threads {
   narrow(threads, "threads per threadgroup");

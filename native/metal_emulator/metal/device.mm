@@ -198,4 +198,26 @@ NSArray<id<MTLDevice>>* MTLCopyAllDevices(void) {
   count(totals.pipelines);
   return [[EmulatedComputePipelineState alloc] initWithFunction:(EmulatedFunction*)function];
 }
+
+- (BOOL)respondsToSelector:(SEL)selector {
+  if (sel_isEqual(selector, @selector(newResidencySetWithDescriptor:error:)) &&
+      !metal_emulator::has_residency_sets()) {
+    return NO;
+  }
+  return [super respondsToSelector:selector];
+}
+- (id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor*)descriptor
+                                               error:(NSError**)error {
+  if (!metal_emulator::has_residency_sets()) {
+    [self doesNotRecognizeSelector:_cmd];
+  }
+  if (descriptor == nil) {
+    misuse("newResidencySetWithDescriptor:error: needs a descriptor, not nil.");
+  }
+  if (metal_emulator::residency_set_fails()) {
+    set_error(error, @"MTLResidencySetErrorDomain", 1, "No residency set (emulated).");
+    return nil;
+  }
+  return [[EmulatedResidencySet alloc] initWithDevice:self];
+}
 @end

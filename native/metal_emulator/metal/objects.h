@@ -15,6 +15,7 @@
 #include "../seams_internal.h"
 #include "commands.h"
 
+@class EmulatedBuffer;
 @class EmulatedCommandBuffer;
 @class EmulatedCommandQueue;
 @class EmulatedDevice;
@@ -56,7 +57,15 @@ struct QueueState {
   NSUInteger uncompleted = 0;
   // In the order of enqueueing; they start in this order, each when it has been committed.
   std::deque<EmulatedCommandBuffer*> order;
-  bool running = false;  // a GPU thread has taken the first one, or soon will
+  bool running = false;            // a GPU thread has taken the first one, or soon will
+  std::vector<id> residency_sets;  // each retained
+};
+
+struct ResidencyState {
+  // Not retained: who frees an allocation that is in a set has forgotten to take it out.
+  std::unordered_set<EmulatedBuffer*> members;  // with what has not been committed
+  std::unordered_set<EmulatedBuffer*> committed;
+  bool requested = false;
 };
 
 struct CommandBufferState {
@@ -99,6 +108,7 @@ struct CommandBufferState {
   BOOL owned_;
   metal_emulator::Label* label_;
   metal_emulator::Uses* uses_;
+  metal_emulator::Uses* residency_sets_;  // those that have it, or have not committed its removal
 }
 // Zeroed memory of its own; nil when there is none.
 - (instancetype)initWithDevice:(EmulatedDevice*)device
@@ -137,6 +147,14 @@ struct CommandBufferState {
   metal_emulator::Uses* uses_;
 }
 - (instancetype)initWithFunction:(EmulatedFunction*)function;
+@end
+
+@interface EmulatedResidencySet : NSObject <MTLResidencySet> {
+ @public
+  EmulatedDevice* device_;
+  metal_emulator::ResidencyState* state_;
+}
+- (instancetype)initWithDevice:(EmulatedDevice*)device;
 @end
 
 @interface EmulatedCommandQueue : NSObject <MTLCommandQueue> {

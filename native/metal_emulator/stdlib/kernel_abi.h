@@ -53,6 +53,8 @@ struct Runtime {
   // Lane::all every lane of a full simdgroup has to take part.
   Lanes (*exchange)(const void* value, u32 bytes, Lane required, u32 line);
   u32 (*lane)();
+  // Of kernels whose traffic is measured: a load or a store.
+  void (*touch)(const void* at, u64 bytes, bool writes);
 };
 
 // The one symbol of a library.

@@ -68,6 +68,12 @@ inline id<MTLBuffer> buffer(NSUInteger count) {
                                 options:MTLResourceStorageModeShared] autorelease];
 }
 
+inline id<MTLResidencySet> residency_set() {
+  MTLResidencySetDescriptor* descriptor = [[[MTLResidencySetDescriptor alloc] init] autorelease];
+  NSError* error = nil;
+  return [[device() newResidencySetWithDescriptor:descriptor error:&error] autorelease];
+}
+
 inline std::uint32_t* words(id<MTLBuffer> memory) {
   return static_cast<std::uint32_t*>(memory.contents);
 }

@@ -1,5 +1,6 @@
 // Each broken rule of the API ends the process with its sentence. Every case runs in
 // a process of its own: this program, started again with the case's name.
+#include <dispatch/dispatch.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ using namespace emulator_test;
 
 id<MTLCommandBuffer> commands() { return [[device() newCommandQueue] commandBuffer]; }
 id<MTLComputeCommandEncoder> encoder() { return [[commands() retain] computeCommandEncoder]; }
+id nothing() { return nil; }  // where the compiler would object
 const MTLSize one = MTLSizeMake(1, 1, 1);
 
 struct Case {
@@ -108,6 +110,58 @@ const std::map<std::string, Case> cases = {
         }
       },
       "The pipeline of the kernel \"add\" was freed while"}},
+    {"buffer freed in a residency set",
+     {[] {
+        id<MTLResidencySet> own = residency_set();
+        id<MTLBuffer> x = [device() newBufferWithLength:16 options:0];
+        x.label = @"weights";
+        [own addAllocation:x];
+        [own commit];
+        [own removeAllocation:x];
+        [x release];
+      },
+      "The buffer \"weights\" of 16 bytes was freed while it is in a residency set"}},
+    {"buffer freed before it is in its residency set",
+     {[] {
+        id<MTLBuffer> x = [device() newBufferWithLength:16 options:0];
+        [residency_set() addAllocation:x];
+        [x release];
+      },
+      "was freed while it is in a residency set"}},
+    {"no allocation", {[] { [residency_set() addAllocation:nothing()]; }, "needs an allocation, not nil"}},
+    {"no descriptor of a residency set",
+     {[] { [device() newResidencySetWithDescriptor:nothing() error:nullptr]; }, "needs a descriptor"}},
+    {"no residency set",
+     {[] { [[device() newCommandQueue] addResidencySet:nothing()]; }, "needs a residency set, not nil"}},
+    {"too many residency sets",
+     {[] {
+        id<MTLCommandQueue> queue = [device() newCommandQueue];
+        for (int i = 0; i < 33; ++i) {
+          [queue addResidencySet:residency_set()];
+        }
+      },
+      "takes 32 residency sets at most"}},
+    {"residency sets on macOS 14",
+     {[] {
+        metal_emulator::remove_residency_sets();
+        residency_set();
+      },
+      "does not understand 'newResidencySetWithDescriptor:error:'"}},
+    {"dispatch source resumed twice",
+     {[] {
+        dispatch_source_t own = dispatch_source_create(
+            DISPATCH_SOURCE_TYPE_MEMORYPRESSURE, 0, DISPATCH_MEMORYPRESSURE_WARN,
+            dispatch_get_global_queue(QOS_CLASS_UTILITY, 0));
+        dispatch_resume(own);
+        dispatch_resume(own);
+      },
+      "dispatch_resume was called more often"}},
+    {"dispatch source of nothing",
+     {[] {
+        dispatch_source_create(DISPATCH_SOURCE_TYPE_MEMORYPRESSURE, 0, 0,
+                               dispatch_get_global_queue(QOS_CLASS_UTILITY, 0));
+      },
+      "0x0 is no mask of levels"}},
     {"no pipeline",
      {[] { [encoder() dispatchThreadgroups:one threadsPerThreadgroup:one]; },
       "without a pipeline"}},
@@ -211,6 +265,12 @@ const std::map<std::string, Case> cases = {
     {"unknown selector",
      {[] { [(id)@"text" objectAtIndex:0]; },
       "NSConstantString does not understand 'objectAtIndex:'"}},
+    {"traffic measured too late",
+     {[] {
+        pipeline(@"add");
+        metal_emulator::measure_traffic();
+      },
+      "only from before the first kernel is compiled"}},
     {"environment",
      {[] {
         setenv("METAL_EMULATOR", "explode", 1);

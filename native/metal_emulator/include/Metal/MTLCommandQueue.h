@@ -2,6 +2,7 @@
 #pragma once
 
 #import <Metal/MTLCommandBuffer.h>
+#import <Metal/MTLResidencySet.h>
 
 NS_ASSUME_NONNULL_BEGIN
 
@@ -13,6 +14,11 @@ NS_ASSUME_NONNULL_BEGIN
 - (nullable id<MTLCommandBuffer>)commandBufferWithDescriptor:
     (MTLCommandBufferDescriptor*)descriptor;
 - (nullable id<MTLCommandBuffer>)commandBufferWithUnretainedReferences;
+
+// The set's allocations are resident for each command buffer that is committed from now on
+// (macOS 15).
+- (void)addResidencySet:(id<MTLResidencySet>)residencySet;
+- (void)removeResidencySet:(id<MTLResidencySet>)residencySet;
 @end
 
 NS_ASSUME_NONNULL_END

@@ -3,6 +3,7 @@
 
 #import <Metal/MTLBuffer.h>
 #import <Metal/MTLComputePipeline.h>
+#import <Metal/MTLResidencySet.h>
 
 NS_ASSUME_NONNULL_BEGIN
 
@@ -65,6 +66,10 @@ FOUNDATION_EXPORT NSArray<id<MTLDevice>>* MTLCopyAllDevices(void) NS_RETURNS_RET
 - (nullable id<MTLComputePipelineState>)
     newComputePipelineStateWithFunction:(id<MTLFunction>)computeFunction
                                   error:(NSError* _Nullable* _Nullable)error;
+
+// macOS 15.
+- (nullable id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor*)descriptor
+                                                        error:(NSError* _Nullable* _Nullable)error;
 @end
 
 NS_ASSUME_NONNULL_END

@@ -1,6 +1,7 @@
 // MTLResource: memory that a device can reach.
 #pragma once
 
+#import <Metal/MTLAllocation.h>
 #import <Metal/MTLTypes.h>
 
 NS_ASSUME_NONNULL_BEGIN
@@ -50,14 +51,13 @@ typedef NS_OPTIONS(NSUInteger, MTLResourceUsage) {
   MTLResourceUsageSample = 4,
 };
 
-@protocol MTLResource <NSObject>
+@protocol MTLResource <MTLAllocation>
 @property(nullable, copy, atomic) NSString* label;
 @property(readonly) id<MTLDevice> device;
 @property(readonly) MTLCPUCacheMode cpuCacheMode;
 @property(readonly) MTLStorageMode storageMode;
 @property(readonly) MTLHazardTrackingMode hazardTrackingMode;
 @property(readonly) MTLResourceOptions resourceOptions;
-@property(readonly) NSUInteger allocatedSize;
 @end
 
 NS_ASSUME_NONNULL_END
