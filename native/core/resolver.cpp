@@ -235,6 +235,9 @@ void Resolver::retire(Submission& submission) noexcept {
   --stream.in_flight;
   (submission.previous_ ? submission.previous_->next_ : stream.first_unresolved) = submission.next_;
   (submission.next_ ? submission.next_->previous_ : stream.last_unresolved) = submission.previous_;
+  stream.unresolved.fetch_sub(1, std::memory_order_relaxed);
+  stream.planned_bytes -= submission.summable_bytes();
+  ++stream.ended;
   for (Submission::Edge* edge = submission.dependents_; edge;) {
     Submission* dependent = edge->dependent;
     edge = edge->next;  // before the decrement: afterwards the edge's arena may be gone

@@ -386,10 +386,14 @@ cdef class Array:
         return iter([self[i] for i in range(len(self))])
 
     def __contains__(self, value):
-        return bool((self == value).any())
+        found = self == value
+        return bool(found.any()) if isinstance(found, Array) else found
 
     def __array__(self, dtype=None, *, copy=None):
         return chapter("_interop").array_protocol(self, dtype, copy)
+
+    def __array_function__(self, func, types, args, kwargs):
+        return chapter("_interop").array_function(func, args, kwargs)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         chapter("_interop").fill_buffer(self, <size_t> buffer, flags)

@@ -20,6 +20,7 @@
 #include "nitinol/host.h"
 #include "nitinol/node.h"
 #include "nitinol/retry.h"
+#include "nitinol/room.h"
 #include "nitinol/schedule.h"
 #include "nitinol/scope.h"
 #include "nitinol/watch.h"

@@ -10,7 +10,14 @@ from nitinol._core cimport check_forked, check_open, reclaim, refuse
 from nitinol._errors cimport raise_poison
 from nitinol._runtime cimport call_safely, start_notifier
 from nitinol._scope cimport ScopeHandle
-from nitinol._wait cimport check_settled, deadline_after, evaluate, submit, wait_for
+from nitinol._wait cimport (
+    check_settled,
+    deadline_after,
+    evaluate,
+    submit,
+    wait_for,
+    wait_for_room,
+)
 
 from nitinol import dtypes
 from nitinol.errors import DeviceError, RecoveryError
@@ -210,6 +217,16 @@ def async_eval(*arrays):
 
     Device failures never raise here, but where the arrays are read.
 
+    What is started faster than a stream can do it is queued there, and the queue has a bound: when
+    1024 submissions have not ended, or when they and what is in memory exceed the device's
+    `Device.memory_limit` together, this waits before it adds to them, other threads running
+    meanwhile, until a quarter of them has ended. Ctrl-C ends the wait; the arrays are not started
+    then. Not to block an event loop, await evaluations before so many are under way.
+
+    The bound gives way to a function given to `host_call` that may be waiting for the caller: while
+    one runs and nothing of the stream ends, the wait is given up after 0.1 s, and after twice that
+    when twice as much is queued. Inside such functions and callbacks nothing waits.
+
     Parameters
     ----------
     *arrays : Array, or nested list, tuple or dict of Array
@@ -283,6 +300,8 @@ cdef class Evaluation:
         cdef Evaluation made = Evaluation.__new__(Evaluation)
         made.nodes = Nodes(flatten(arrays, []))
         made.given = copied(arrays)
+        check_forked()
+        wait_for_room(made.nodes.at, made.nodes.count)
         made.evaluation = submit(made.nodes.at, made.nodes.count, False)
         reclaim()
         return made

@@ -295,6 +295,14 @@ cdef extern from "nitinol/schedule.h" namespace "nitinol" nogil:
     cbool forked() noexcept
 
 
+cdef extern from "nitinol/room.h" namespace "nitinol" nogil:
+    cdef cppclass Room:
+        Room(Stream&) noexcept
+        cbool wait(int64_t) noexcept
+    void set_queue_limit(uint32_t) noexcept
+    uint32_t queue_limit() noexcept
+
+
 cdef extern from "nitinol/watch.h" namespace "nitinol" nogil:
     cdef cppclass Watch:
         void* target() noexcept

@@ -4,7 +4,7 @@ import time
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.math cimport INFINITY, isnan
+from libc.math cimport INFINITY, NAN, isnan
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
@@ -32,6 +32,36 @@ cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) e
     if refusal != 0:
         refuse(refusal)
     return evaluation
+
+
+cdef int wait_for_room(native.Node** nodes, size_t count) except -1:
+    """Wait while a stream that is to compute the nodes has too much to do already."""
+    cdef native.Stream* stream
+    cdef native.Stream* before = NULL
+    cdef size_t i
+    if inside_host_call():
+        return 0
+    for i in range(count):
+        stream = nodes[i].stream()
+        if stream == before or nodes[i].state() != native.State.lazy:
+            continue
+        before = stream
+        wait_for_room_in(stream)
+    return 0
+
+
+cdef int wait_for_room_in(native.Stream* stream) except -1:
+    cdef native.Room* room = new native.Room(stream[0])
+    cdef bint there
+    try:
+        while True:
+            with nogil:
+                there = room.wait(SLICE)
+            if there:
+                return 0
+            PyErr_CheckSignals()
+    finally:
+        del room
 
 
 # The thread that carries out a user function for a device, while it does; 0 otherwise.
@@ -65,8 +95,10 @@ cdef double deadline_after(object timeout) except -1:
     except TypeError:
         raise TypeError(
             f"A timeout is a number of seconds or None, not {shown(timeout)}.") from None
+    except OverflowError:
+        seconds = NAN
     if isnan(seconds):
-        raise ValueError("A timeout is a number of seconds or None, not nan.")
+        raise ValueError(f"A timeout is a number of seconds or None, not {shown(timeout)}.")
     return time.monotonic() + max(0.0, seconds)
 
 

@@ -75,6 +75,11 @@ class dtype:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"A dtype is immutable: {name!r} can't be deleted.")
 
+    @property
+    def dtype(self) -> numpy.dtype:
+        """The same type in NumPy, under the name by which `numpy.dtype` finds it."""
+        return self.numpy
+
     def __repr__(self) -> str:
         return f"nitinol.{self.name}"
 
