@@ -278,6 +278,9 @@ cdef class Array:
     def __pos__(self):
         return chapter("elementwise").positive(self)
 
+    def __round__(self, digits=None):
+        return chapter("elementwise").round(self, 0 if digits is None else digits)
+
     def __abs__(self):
         return chapter("elementwise").abs(self)
 

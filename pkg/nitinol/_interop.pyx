@@ -446,7 +446,7 @@ def from_dlpack(obj, *, device=None, copy=None):
     Array
     """
     if isinstance(obj, Array):
-        return asarray(obj, copy=copy)
+        return asarray(obj, device=device, copy=copy)
     return asarray(_dlpack.to_numpy(obj), device=device, copy=copy)
 
 
