@@ -349,7 +349,8 @@ def diff(
     x : Array
     axis, n : int
     prepend, append : Array, optional
-        What comes before and after `x` along the axis; of the shape of `x` elsewhere.
+        What comes before and after `x` along the axis, unless `n` is 0; of the shape of `x`
+        elsewhere.
 
     Raises
     ------
@@ -361,7 +362,7 @@ def diff(
 
     x = array_of(x)
     joined = [array_of(each) for each in (prepend, x, append) if each is not None]
-    if len(joined) > 1:
+    if len(joined) > 1 and n > 0:
         axis_of(axis, x.ndim)
         x = concat(joined, axis=axis)
     where = axis_of(axis, x.ndim)

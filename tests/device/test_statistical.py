@@ -235,11 +235,10 @@ def test_diff(pair, n):
     assert_same(nt.diff(array, n=n, axis=0), np.diff(values, n=n, axis=0))
 
 
-@given(array_pairs(NUMERIC, shapes.filter(len), special=False), st.integers(0, 3), axes)
-def test_diff_with_ends(pair, n, axis):
+@given(array_pairs(NUMERIC, shapes.filter(len), special=False), st.integers(0, 3), st.data())
+def test_diff_with_ends(pair, n, data):
     values, array = pair
-    axis = axis[0] if isinstance(axis, tuple) else axis
-    axis = 0 if axis is None or not -values.ndim <= axis < values.ndim else axis
+    axis = data.draw(axes(values.ndim, none=False, tuples=False))
     for ends in ({"prepend": 1}, {"append": 2}, {"prepend": 1, "append": 1}):
         theirs = {name: np.concatenate([values] * times, axis) for name, times in ends.items()}
         ours = {name: nt.asarray(value) for name, value in theirs.items()}
