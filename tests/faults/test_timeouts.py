@@ -66,6 +66,8 @@ def test_a_timeout_that_is_none(name, work, case):
     assert not isinstance(caught.value, nt.DeviceError | nt.WaitTimeoutError)
     if error is not ZeroDivisionError:
         assert "timeout" in str(caught.value)
+    if started is not None:
+        started.wait(30)
     drain_errors()
 
 
