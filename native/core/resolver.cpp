@@ -17,6 +17,7 @@ ReportedArray describe(const Node& node) noexcept {
   ReportedArray array;
   array.op = node.op();
   array.dtype = node.dtype();
+  array.source = node.source();
   array.ndim = static_cast<std::uint8_t>(node.layout().ndim());
   for (int i = 0; i < std::min<int>(array.ndim, ReportedArray::max_axes); ++i) {
     array.shape[i] = node.layout().shape(i);

@@ -7,6 +7,7 @@ from libc.stdlib cimport free, malloc
 from nitinol cimport _native as native
 from nitinol._array cimport Array
 from nitinol._core cimport check_forked, check_open, reclaim, refuse
+from nitinol._debug cimport warn_of_donations
 from nitinol._errors cimport raise_poison
 from nitinol._runtime cimport call_safely, start_notifier
 from nitinol._scope cimport ScopeHandle
@@ -207,7 +208,9 @@ cdef int rebind(list arrays, Nodes before, Nodes after) except -1:
         if x.node == before.at[i] and x.node != after.at[i]:
             old = x.node
             after.at[i].retain()
+            after.at[i].hold_handle()
             x.node = after.at[i]
+            old.drop_handle()
             old.release()
     return 0
 
@@ -364,6 +367,8 @@ cdef class Evaluation:
         if not self.done():
             check_forked()
             wait_for(self.evaluation, timeout, deadline)
+        if native.any_refused_donations():
+            warn_of_donations()
 
     def exception(self, timeout=None):
         """Wait, and return what spoilt the arrays, or None.

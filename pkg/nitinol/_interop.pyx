@@ -82,11 +82,12 @@ cdef class Export:
 
 cdef dict _formats = {
     "bool": b"?", "int8": b"b", "int16": b"h", "int32": b"i", "uint8": b"B", "uint16": b"H",
-    "uint32": b"I", "float16": b"e", "float32": b"f", "float64": b"d", "complex64": b"Zf", "complex128": b"Zd",
+    "uint32": b"I", "float16": b"e", "float32": b"f", "float64": b"d", "complex64": b"Zf",
+    "complex128": b"Zd",
 }
 
 
-# Of C's two types of this size NumPy takes one for int64, and has another scalar type for the other.
+# C has two types of this size; NumPy takes one for int64, and has a scalar type apart for the other.
 for _each in ("int64", "uint64"):
     _formats[_each] = numpy.dtype(_each).char.encode()
 

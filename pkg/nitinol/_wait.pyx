@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
 from nitinol._core cimport check_open, reclaim, refuse
+from nitinol._debug cimport warn_of_donations
 from nitinol._device cimport Device, collect, wrap_device
 from nitinol._errors cimport group
 from nitinol._scope cimport current_scope
@@ -158,6 +159,8 @@ cdef int evaluate(
             evaluation.release()
     if native.Keep.any_discarded():
         reclaim()
+    if native.any_refused_donations():
+        warn_of_donations()
     return check_settled(nodes, count)
 
 
@@ -203,5 +206,6 @@ def synchronize(device_or_stream=None, timeout=None):
         found += collect((<Device> device).device, native.Observer.raised,
                          -1 if stream == NULL else <int64_t> stream.index, True)
     reclaim()
+    warn_of_donations()
     if found:
         raise group(found)
