@@ -87,7 +87,7 @@ cdef dict _formats = {
 }
 
 
-# C has two types of this size; NumPy takes one for int64, and has a scalar type apart for the other.
+# C has two types of this size, and NumPy a scalar type for each: int64 is the one that dtypes name.
 for _each in ("int64", "uint64"):
     _formats[_each] = numpy.dtype(_each).char.encode()
 

@@ -41,6 +41,9 @@ __all__ = [
 ]
 
 
+_NumpyDType = numpy.dtype  # for the class below, which has an attribute numpy
+
+
 class dtype:
     """The type of an array's elements. There are 14 of them, each a single object.
 
@@ -76,7 +79,7 @@ class dtype:
         raise AttributeError(f"A dtype is immutable: {name!r} can't be deleted.")
 
     @property
-    def dtype(self) -> numpy.dtype:
+    def dtype(self) -> _NumpyDType:
         """The same type in NumPy, under the name by which `numpy.dtype` finds it."""
         return self.numpy
 
@@ -84,7 +87,7 @@ class dtype:
         """Say whether `other` is this dtype, its name, or what NumPy has for it."""
         if isinstance(other, dtype):
             return self is other
-        if isinstance(other, numpy.dtype):
+        if isinstance(other, _NumpyDType):
             return self.numpy == other
         return other is self.numpy.type or (isinstance(other, str) and other == self.name)
 
