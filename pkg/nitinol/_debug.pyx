@@ -124,6 +124,8 @@ cdef int warn_of_donations() except -1:
     """Issue a warning for each update that had to copy, at the line that it comes from."""
     cdef vector[native.RefusedDonation] found
     cdef size_t i
+    if native.forked():
+        return 0  # the lock may be held for good
     found = native.take_refused_donations()
     for i in range(found.size()):
         reason = native.refused_name(found[i].reason).decode()

@@ -303,7 +303,6 @@ cdef class Evaluation:
         cdef Evaluation made = Evaluation.__new__(Evaluation)
         made.nodes = Nodes(flatten(arrays, []))
         made.given = copied(arrays)
-        check_forked()
         wait_for_room(made.nodes.at, made.nodes.count)
         made.evaluation = submit(made.nodes.at, made.nodes.count, False)
         reclaim()

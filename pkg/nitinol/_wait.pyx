@@ -40,7 +40,8 @@ cdef int wait_for_room(native.Node** nodes, size_t count) except -1:
     cdef native.Stream* stream
     cdef native.Stream* before = NULL
     cdef size_t i
-    if inside_host_call():
+    # (In a forked child the locks are not to be touched.)
+    if inside_host_call() or native.forked():
         return 0
     for i in range(count):
         stream = nodes[i].stream()
