@@ -271,6 +271,8 @@ void Planner::hold(Submission& submission) noexcept {
   submission.previous_ = stream.last_unresolved;
   (stream.last_unresolved ? stream.last_unresolved->next_ : stream.first_unresolved) = &submission;
   stream.last_unresolved = &submission;
+  stream.unresolved.fetch_add(1, std::memory_order_relaxed);
+  stream.planned_bytes += submission.summable_bytes();
 }
 
 void Planner::enqueue(Plan& plan) noexcept {

@@ -19,10 +19,12 @@ void HostQueue::call(HostCall& call) noexcept {
     }
     (last_ ? last_->next : first_) = &call;
     last_ = &call;
+    waited_for_.fetch_add(1, std::memory_order_relaxed);
   }
   changed_.notify_one();
   while (!call.finished.wait(1000000000)) {
   }
+  waited_for_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 HostCall* HostQueue::take(std::int64_t nanoseconds) noexcept {

@@ -189,7 +189,18 @@ Ref<Node> Node::make_data(DType dtype, Layout&& layout, Stream* stream, Ref<Buff
 
 Ref<Node> Node::make_view(Node* of, Layout&& layout) {
   Node* base = of->storage();
-  return make(Op::view, of->dtype(), std::move(layout), of->stream(), {&base, 1});
+  Ref<Node> node = make(Op::view, of->dtype(), std::move(layout), of->stream(), {&base, 1});
+  if (base->trace_) base->trace_->views.fetch_add(1, std::memory_order_relaxed);
+  return node;
+}
+
+// A node that nobody else refers to has no views yet, which would have to be counted.
+void Node::trace(const SourceLine* source, bool donations) {
+  if (trace_ || references() != 1) return;
+  trace_ = new Trace(source, donations);
+  for (Node* input : inputs()) {
+    if (input->op_ == Op::cast) input->trace(source, donations);
+  }
 }
 
 void Node::drop_inputs(Node*& chain) noexcept {
@@ -210,6 +221,10 @@ void Node::destroy_chain(Node* chain) noexcept {
   while (chain) {
     Node* node = chain;
     chain = node->link_;
+    if (node->reads_traced()) {
+      node->inputs_[0]->trace_->views.fetch_sub(1, std::memory_order_relaxed);
+    }
+    delete node->trace_;
     node->drop_inputs(chain);
     if (Node* replacement = node->replacement_.load(std::memory_order_relaxed)) {
       if (replacement->release_is_last()) {

@@ -17,6 +17,7 @@ ReportedArray describe(const Node& node) noexcept {
   ReportedArray array;
   array.op = node.op();
   array.dtype = node.dtype();
+  array.source = node.source();
   array.ndim = static_cast<std::uint8_t>(node.layout().ndim());
   for (int i = 0; i < std::min<int>(array.ndim, ReportedArray::max_axes); ++i) {
     array.shape[i] = node.layout().shape(i);
@@ -235,6 +236,9 @@ void Resolver::retire(Submission& submission) noexcept {
   --stream.in_flight;
   (submission.previous_ ? submission.previous_->next_ : stream.first_unresolved) = submission.next_;
   (submission.next_ ? submission.next_->previous_ : stream.last_unresolved) = submission.previous_;
+  stream.unresolved.fetch_sub(1, std::memory_order_relaxed);
+  stream.planned_bytes -= submission.summable_bytes();
+  ++stream.ended;
   for (Submission::Edge* edge = submission.dependents_; edge;) {
     Submission* dependent = edge->dependent;
     edge = edge->next;  // before the decrement: afterwards the edge's arena may be gone

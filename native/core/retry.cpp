@@ -148,6 +148,7 @@ class Retrier {
       Node* node = entry.node;
       if (node->op_ == Op::view) {
         entry.made = Node::make_view(current(node->inputs_[0]), Layout(node->layout_));
+        trace_like(*node, *entry.made);
         continue;
       }
       inputs.clear();
@@ -155,7 +156,11 @@ class Retrier {
       entry.made = Node::make(node->op_, node->dtype_, Layout(node->layout_), node->stream_, inputs,
                               node->params_);
       entry.made->callback_ = node->callback_;
+      trace_like(*node, *entry.made);
     }
+  }
+  static void trace_like(const Node& node, Node& made) {
+    if (node.trace_) made.trace(node.trace_->source, node.trace_->donations);
   }
 
   void hang() noexcept {

@@ -151,19 +151,20 @@ bool Runner::narrow(Unit& unit) noexcept {
   return true;
 }
 
-void Runner::find_donor(const Device& device, Unit& unit, const Recycler* recycler) noexcept {
-  if (unit.op != Op::slice_update && unit.op != Op::scatter && unit.op != Op::strided_update) {
-    return;
-  }
+Refused Runner::refused(const Device& device, const Unit& unit, const Recycler* recycler) noexcept {
   Node* input = unit.inputs[0];
-  Node* output = unit.outputs[0];
+  const Node* output = unit.outputs[0];
   Node* storage = input->storage();
-  Buffer* buffer = storage->buffer_.get();
+  const Buffer* buffer = storage->buffer_.get();
+  if (storage->bytes() < output->bytes() || output->bytes() == 0) return Refused::nothing;
   // Neither somebody else's memory nor another device's, where this one may not write.
-  if (!buffer->is_of(device.memory) || buffer->references() != 1 || !input->layout().contiguous() ||
-      input->layout().offset() != 0 || input->bytes() != storage->bytes() ||
-      output->bytes() != storage->bytes()) {
-    return;
+  if (!buffer->is_of(device.memory)) {
+    return buffer->borrowed() ? Refused::borrowed : Refused::elsewhere;
+  }
+  if (buffer->references() != 1) return Refused::exported;
+  if (!input->layout().contiguous() || input->layout().offset() != 0 ||
+      input->bytes() != storage->bytes() || output->bytes() != storage->bytes()) {
+    return Refused::part;
   }
   // Nobody else may read the old value: either this unit is the last reader of a
   // transient, or the planned node is the only one that refers to it.
@@ -173,10 +174,34 @@ void Runner::find_donor(const Device& device, Unit& unit, const Recycler* recycl
                    [&](Node* other) { return other->storage() == storage; });
   const bool only_reference =
       storage->references() == 1 && (input == storage || input->references() == 1);
-  if (!last_reader && !only_reference) return;
-  if (recycler && recycler->holds(storage)) return;
-  unit.donor = storage;
-  output->buffer_ = storage->buffer_;
+  if (!last_reader && !only_reference) return shared_by(*input);
+  return recycler && recycler->holds(storage) ? Refused::in_flight : Refused::no;
+}
+
+Refused Runner::shared_by(const Node& input) noexcept {
+  const Node& storage = *input.storage();
+  const bool through_view = &input != &storage;
+  const Trace* trace = storage.trace_;
+  if (!trace) return Refused::unknown;
+  if (trace->handles.load(std::memory_order_relaxed) > 0) return Refused::handle;
+  if (through_view && input.references() != 1) return Refused::view;
+  if (trace->views.load(std::memory_order_relaxed) > (through_view ? 1u : 0u)) return Refused::view;
+  return Refused::graph;
+}
+
+void Runner::find_donor(const Device& device, Unit& unit, const Recycler* recycler) noexcept {
+  if (unit.op != Op::slice_update && unit.op != Op::scatter && unit.op != Op::strided_update) {
+    return;
+  }
+  Node* storage = unit.inputs[0]->storage();
+  Node* output = unit.outputs[0];
+  const Refused reason = refused(device, unit, recycler);
+  if (reason == Refused::no) {
+    unit.donor = storage;
+    output->buffer_ = storage->buffer_;
+  } else if (output->trace_ && output->trace_->donations && reason != Refused::nothing) {
+    RefusedDonations::shared().add({reason, unit.op, output->bytes(), output->source()});
+  }
 }
 
 bool Runner::overwrites(const Unit& unit) noexcept {

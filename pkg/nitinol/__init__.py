@@ -38,6 +38,7 @@ from nitinol.creation import (
     zeros,
     zeros_like,
 )
+from nitinol.debugging import debug, set_debug
 from nitinol.dtypes import (
     __array_namespace_info__,
     bool,
@@ -141,6 +142,7 @@ from nitinol.errors import (
     DeviceIOError,
     DeviceLostError,
     DeviceTimeoutError,
+    DonationWarning,
     ErrorReport,
     HostCallbackError,
     InnocentVictimError,
@@ -228,12 +230,14 @@ __all__ = [
     "RecoveryPolicy",
     "Stream",
     "async_eval",
+    "debug",
     "default_device",
     "devices",
     "error_scope",
     "eval",
     "host_call",
     "retry",
+    "set_debug",
     "set_default_device",
     "synchronize",
     # Errors.
@@ -243,6 +247,7 @@ __all__ = [
     "DeviceIOError",
     "DeviceLostError",
     "DeviceTimeoutError",
+    "DonationWarning",
     "ErrorReport",
     "HostCallbackError",
     "InnocentVictimError",

@@ -4,6 +4,7 @@ cimport cython
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
+from nitinol cimport _debug
 from nitinol cimport _native as native
 from nitinol._core cimport check_forked, reclaim
 from nitinol._device cimport wrap_device
@@ -32,6 +33,9 @@ cdef Array wrap(Node* node):
     """Return an Array that takes over a reference to the node."""
     cdef Array x = Array.__new__(Array)
     x.node = node
+    if _debug.watching:
+        _debug.trace(node)
+    node.hold_handle()
     if native.Keep.any_discarded():
         reclaim()
     return x
@@ -55,8 +59,11 @@ cdef int ready(Array x) except -1:
 
 cdef Array same(Array x):
     """Return another handle to the node that x has now, which no other thread can change."""
-    x.node.retain()
-    return wrap(x.node)
+    cdef Array made = Array.__new__(Array)
+    made.node = x.node
+    made.node.retain()
+    made.node.hold_handle()
+    return made
 
 
 cdef Array constant(object value, DType dtype, native.Stream* stream):
@@ -139,6 +146,7 @@ cdef class Array:
 
     def __dealloc__(self):
         if self.node != NULL:
+            self.node.drop_handle()
             self.node.release()
 
     # Facts that need no value.
@@ -278,6 +286,9 @@ cdef class Array:
     def __pos__(self):
         return chapter("elementwise").positive(self)
 
+    def __round__(self, digits=None):
+        return chapter("elementwise").round(self, 0 if digits is None else digits)
+
     def __abs__(self):
         return chapter("elementwise").abs(self)
 
@@ -312,8 +323,10 @@ cdef class Array:
     def __setitem__(self, key, value):
         cdef Array updated = chapter("indexing").setitem(self, key, value)
         updated.node.retain()
+        updated.node.hold_handle()
         cdef Node* before = self.node
         self.node = updated.node
+        before.drop_handle()
         before.release()
 
     @property
@@ -386,10 +399,14 @@ cdef class Array:
         return iter([self[i] for i in range(len(self))])
 
     def __contains__(self, value):
-        return bool((self == value).any())
+        found = self == value
+        return bool(found.any()) if isinstance(found, Array) else found
 
     def __array__(self, dtype=None, *, copy=None):
         return chapter("_interop").array_protocol(self, dtype, copy)
+
+    def __array_function__(self, func, types, args, kwargs):
+        return chapter("_interop").array_function(func, args, kwargs)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         chapter("_interop").fill_buffer(self, <size_t> buffer, flags)

@@ -15,6 +15,7 @@ MODULES = frozenset(
     for name in (
         "_array",
         "_core",
+        "_debug",
         "_device",
         "_dlpack",
         "_errors",

@@ -20,8 +20,10 @@
 #include "nitinol/host.h"
 #include "nitinol/node.h"
 #include "nitinol/retry.h"
+#include "nitinol/room.h"
 #include "nitinol/schedule.h"
 #include "nitinol/scope.h"
+#include "nitinol/trace.h"
 #include "nitinol/watch.h"
 
 namespace nitinol::bridge {
@@ -164,6 +166,15 @@ inline Retried retry(Node* const* roots, std::size_t count, Node** made) {
   return {static_cast<int>(result.refusal), result.device, result.array.detach(),
           result.taker.detach()};
 }
+
+// An immortal line, for the caller to keep: it is not looked up.
+inline const SourceLine* source_line(const char* file, const char* function, int line) {
+  return new SourceLine{file, function, line};
+}
+inline std::vector<RefusedDonations::Entry> take_refused_donations() {
+  return RefusedDonations::shared().take();
+}
+inline bool any_refused_donations() noexcept { return RefusedDonations::shared().any(); }
 
 inline std::size_t poison_size(const Node* node) { return node->poison()->roots().size(); }
 inline Report* poison_report(const Node* node, std::size_t i) {

@@ -5,6 +5,7 @@ from cpython.ref cimport Py_INCREF
 from libcpp.vector cimport vector
 
 from nitinol cimport _native as native
+from nitinol._debug cimport source_of
 from nitinol._native cimport Node, Report
 
 from nitinol import dtypes, errors
@@ -36,6 +37,7 @@ cdef object to_report(Report* report):
             native.info(report.arrays[i].op).name.decode(),
             tuple([report.arrays[i].shape[axis] for axis in range(axes)]),
             _dtype_names[<int> report.arrays[i].dtype],
+            source_of(report.arrays[i].source),
         ))
     code = native.code_name(report.fault.code).decode()
     path = text_of(report.text)

@@ -7,10 +7,18 @@ from libc.stdlib cimport free, malloc
 from nitinol cimport _native as native
 from nitinol._array cimport Array
 from nitinol._core cimport check_forked, check_open, reclaim, refuse
+from nitinol._debug cimport warn_of_donations
 from nitinol._errors cimport raise_poison
 from nitinol._runtime cimport call_safely, start_notifier
 from nitinol._scope cimport ScopeHandle
-from nitinol._wait cimport check_settled, deadline_after, evaluate, submit, wait_for
+from nitinol._wait cimport (
+    check_settled,
+    deadline_after,
+    evaluate,
+    submit,
+    wait_for,
+    wait_for_room,
+)
 
 from nitinol import dtypes
 from nitinol.errors import DeviceError, RecoveryError
@@ -200,7 +208,9 @@ cdef int rebind(list arrays, Nodes before, Nodes after) except -1:
         if x.node == before.at[i] and x.node != after.at[i]:
             old = x.node
             after.at[i].retain()
+            after.at[i].hold_handle()
             x.node = after.at[i]
+            old.drop_handle()
             old.release()
     return 0
 
@@ -209,6 +219,16 @@ def async_eval(*arrays):
     """Start to compute arrays, and return at once.
 
     Device failures never raise here, but where the arrays are read.
+
+    What is started faster than a stream can do it is queued there, and the queue has a bound: when
+    1024 submissions have not ended, or when they and what is in memory exceed the device's
+    `Device.memory_limit` together, this waits before it adds to them, other threads running
+    meanwhile, until a quarter of them has ended. Ctrl-C ends the wait; the arrays are not started
+    then. Not to block an event loop, await evaluations before so many are under way.
+
+    The bound gives way to a function given to `host_call` that may be waiting for the caller: while
+    one runs and nothing of the stream ends, the wait is given up after 0.1 s, and after twice that
+    when twice as much is queued. Inside such functions and callbacks nothing waits.
 
     Parameters
     ----------
@@ -283,6 +303,7 @@ cdef class Evaluation:
         cdef Evaluation made = Evaluation.__new__(Evaluation)
         made.nodes = Nodes(flatten(arrays, []))
         made.given = copied(arrays)
+        wait_for_room(made.nodes.at, made.nodes.count)
         made.evaluation = submit(made.nodes.at, made.nodes.count, False)
         reclaim()
         return made
@@ -345,6 +366,8 @@ cdef class Evaluation:
         if not self.done():
             check_forked()
             wait_for(self.evaluation, timeout, deadline)
+        if native.any_refused_donations():
+            warn_of_donations()
 
     def exception(self, timeout=None):
         """Wait, and return what spoilt the arrays, or None.

@@ -81,10 +81,15 @@ cdef class Export:
 
 
 cdef dict _formats = {
-    "bool": b"?", "int8": b"b", "int16": b"h", "int32": b"i", "int64": b"q", "uint8": b"B",
-    "uint16": b"H", "uint32": b"I", "uint64": b"Q", "float16": b"e", "float32": b"f",
-    "float64": b"d", "complex64": b"Zf", "complex128": b"Zd",
+    "bool": b"?", "int8": b"b", "int16": b"h", "int32": b"i", "uint8": b"B", "uint16": b"H",
+    "uint32": b"I", "float16": b"e", "float32": b"f", "float64": b"d", "complex64": b"Zf",
+    "complex128": b"Zd",
 }
+
+
+# C has two types of this size, and NumPy a scalar type for each: int64 is the one that dtypes name.
+for _each in ("int64", "uint64"):
+    _formats[_each] = numpy.dtype(_each).char.encode()
 
 
 cdef Export typed_export(Array x):
@@ -185,6 +190,28 @@ def array_protocol(Array x, dtype, copy):
                 "copy=False was asked for.")
         return value.astype(dtype)
     return value.copy() if copy else value
+
+
+cdef object in_numpy(object item):
+    """Return what is given to a function of NumPy: read-only NumPy arrays in place of ours."""
+    if isinstance(item, Array):
+        return numpy.asarray(item)
+    if type(item) is list:
+        return [in_numpy(value) for value in item]
+    if type(item) is tuple:
+        return tuple([in_numpy(value) for value in item])
+    if type(item) is dict:
+        return {key: in_numpy(value) for key, value in item.items()}
+    return item
+
+
+def array_function(func, args, kwargs):
+    """Call a function of NumPy: its results are NumPy arrays.
+
+    Without this some would call methods of ours by the same name, with arguments of theirs, and
+    others would mix both kinds of arrays.
+    """
+    return func(*in_numpy(args), **in_numpy(kwargs))
 
 
 def dlpack(Array x, stream, max_version, dl_device, copy):
@@ -420,7 +447,7 @@ def from_dlpack(obj, *, device=None, copy=None):
     Array
     """
     if isinstance(obj, Array):
-        return asarray(obj, copy=copy)
+        return asarray(obj, device=device, copy=copy)
     return asarray(_dlpack.to_numpy(obj), device=device, copy=copy)
 
 

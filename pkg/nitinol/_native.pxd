@@ -145,6 +145,21 @@ cdef extern from "nitinol/scope.h" namespace "nitinol" nogil:
         void release() noexcept
 
 
+cdef extern from "nitinol/trace.h" namespace "nitinol" nogil:
+    cdef cppclass SourceLine:
+        string file
+        string function
+        int line
+    cdef enum class Refused(uint8_t):
+        no
+    const char* refused_name "nitinol::name"(Refused) noexcept
+    cdef cppclass RefusedDonation "nitinol::RefusedDonations::Entry":
+        Refused reason
+        Op op
+        size_t bytes
+        const SourceLine* source
+
+
 cdef extern from "nitinol/notice.h" namespace "nitinol" nogil:
     cdef cppclass Notices:
         cppclass Change:
@@ -179,6 +194,7 @@ cdef extern from "nitinol/error.h" namespace "nitinol" nogil:
         DType dtype
         uint8_t ndim
         int64_t shape[8]
+        const SourceLine* source
     cdef cppclass Report:
         Fault fault
         Code secondary
@@ -255,6 +271,9 @@ cdef extern from "nitinol/node.h" namespace "nitinol" nogil:
         size_t bytes() noexcept
         void retain() noexcept
         void release() noexcept
+        void trace(const SourceLine*, cbool) except +
+        void hold_handle() noexcept
+        void drop_handle() noexcept
 
         @staticmethod
         int64_t alive() noexcept
@@ -295,6 +314,14 @@ cdef extern from "nitinol/schedule.h" namespace "nitinol" nogil:
     void close() noexcept
     cbool closed() noexcept
     cbool forked() noexcept
+
+
+cdef extern from "nitinol/room.h" namespace "nitinol" nogil:
+    cdef cppclass Room:
+        Room(Stream&) noexcept
+        cbool wait(int64_t) noexcept
+    void set_queue_limit(uint32_t) noexcept
+    uint32_t queue_limit() noexcept
 
 
 cdef extern from "nitinol/watch.h" namespace "nitinol" nogil:
@@ -370,6 +397,9 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
         Node* array
         Node* taker
     Retried retry(Node**, size_t, Node**) except +
+    const SourceLine* source_line(const char*, const char*, int) except +
+    vector[RefusedDonation] take_refused_donations() except +
+    cbool any_refused_donations() noexcept
     size_t poison_size(const Node*) noexcept
     Report* poison_report(const Node*, size_t) noexcept
     vector[Report*] collect(Device*, Observer, int64_t) except +

@@ -377,6 +377,13 @@ def set_fusion_limit(int instructions):
     return before
 
 
+def set_queue_limit(int submissions):
+    """Set how many submissions a stream may have queued before async_eval waits; for tests."""
+    before = native.queue_limit()
+    native.set_queue_limit(submissions)
+    return before
+
+
 def set_threads(int threads):
     """Set how many threads split one kernel; return how many did before. For tests."""
     before = native.concurrency()

@@ -1,6 +1,7 @@
 from nitinol cimport _native as native
 
 cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) except? NULL
+cdef int wait_for_room(native.Node** nodes, size_t count) except -1
 cdef void set_host_call(bint running) noexcept
 cdef bint inside_host_call() noexcept
 cdef double deadline_after(object timeout) except -1

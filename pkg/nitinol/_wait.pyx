@@ -4,11 +4,12 @@ import time
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.math cimport INFINITY, isnan
+from libc.math cimport INFINITY, NAN, isnan
 from libc.stdint cimport int64_t
 
 from nitinol cimport _native as native
 from nitinol._core cimport check_open, reclaim, refuse
+from nitinol._debug cimport warn_of_donations
 from nitinol._device cimport Device, collect, wrap_device
 from nitinol._errors cimport group
 from nitinol._scope cimport current_scope
@@ -32,6 +33,37 @@ cdef native.Evaluation* submit(native.Node** nodes, size_t count, bint inline) e
     if refusal != 0:
         refuse(refusal)
     return evaluation
+
+
+cdef int wait_for_room(native.Node** nodes, size_t count) except -1:
+    """Wait while a stream that is to compute the nodes has too much to do already."""
+    cdef native.Stream* stream
+    cdef native.Stream* before = NULL
+    cdef size_t i
+    # (In a forked child the locks are not to be touched.)
+    if inside_host_call() or native.forked():
+        return 0
+    for i in range(count):
+        stream = nodes[i].stream()
+        if stream == before or nodes[i].state() != native.State.lazy:
+            continue
+        before = stream
+        wait_for_room_in(stream)
+    return 0
+
+
+cdef int wait_for_room_in(native.Stream* stream) except -1:
+    cdef native.Room* room = new native.Room(stream[0])
+    cdef bint there
+    try:
+        while True:
+            with nogil:
+                there = room.wait(SLICE)
+            if there:
+                return 0
+            PyErr_CheckSignals()
+    finally:
+        del room
 
 
 # The thread that carries out a user function for a device, while it does; 0 otherwise.
@@ -65,8 +97,10 @@ cdef double deadline_after(object timeout) except -1:
     except TypeError:
         raise TypeError(
             f"A timeout is a number of seconds or None, not {shown(timeout)}.") from None
+    except OverflowError:
+        seconds = NAN
     if isnan(seconds):
-        raise ValueError("A timeout is a number of seconds or None, not nan.")
+        raise ValueError(f"A timeout is a number of seconds or None, not {shown(timeout)}.")
     return time.monotonic() + max(0.0, seconds)
 
 
@@ -126,6 +160,8 @@ cdef int evaluate(
             evaluation.release()
     if native.Keep.any_discarded():
         reclaim()
+    if native.any_refused_donations():
+        warn_of_donations()
     return check_settled(nodes, count)
 
 
@@ -171,5 +207,6 @@ def synchronize(device_or_stream=None, timeout=None):
         found += collect((<Device> device).device, native.Observer.raised,
                          -1 if stream == NULL else <int64_t> stream.index, True)
     reclaim()
+    warn_of_donations()
     if found:
         raise group(found)

@@ -49,7 +49,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
 
 
 @placed
-def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array of `shape` with one value everywhere; it takes the memory of one element.
 
     Parameters
@@ -77,39 +77,39 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     return broadcast_view(value, wanted)
 
 
-def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array of zeros, ``float32`` unless `dtype` says otherwise."""
     return full(shape, 0, dtype=dtypes.DEFAULT_FLOAT if dtype is None else dtype, device=device)
 
 
-def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array of ones, ``float32`` unless `dtype` says otherwise."""
     return full(shape, 1, dtype=dtypes.DEFAULT_FLOAT if dtype is None else dtype, device=device)
 
 
-def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array whose values don't matter: zeros, as nitinol shows no stale memory."""
     return zeros(shape, dtype=dtype, device=device)
 
 
-def full_like(x: Array, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def full_like(x: Array, /, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array like `x` in shape and dtype, with one value everywhere."""
     x = array_of(x)
     where = x.device if device is None else device
     return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, device=where)
 
 
-def zeros_like(x: Array, /, *, dtype: Any = None, device: Any = None) -> Array:
+def zeros_like(x: Array, /, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array like `x` in shape and dtype, of zeros."""
     return full_like(x, 0, dtype=dtype, device=device)
 
 
-def ones_like(x: Array, /, *, dtype: Any = None, device: Any = None) -> Array:
+def ones_like(x: Array, /, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array like `x` in shape and dtype, of ones."""
     return full_like(x, 1, dtype=dtype, device=device)
 
 
-def empty_like(x: Array, /, *, dtype: Any = None, device: Any = None) -> Array:
+def empty_like(x: Array, /, dtype: Any = None, *, device: Any = None) -> Array:
     """Make an array like `x` in shape and dtype, whose values don't matter: zeros."""
     return full_like(x, 0, dtype=dtype, device=device)
 

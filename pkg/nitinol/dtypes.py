@@ -41,6 +41,9 @@ __all__ = [
 ]
 
 
+_NumpyDType = numpy.dtype  # for the class below, which has an attribute numpy
+
+
 class dtype:
     """The type of an array's elements. There are 14 of them, each a single object.
 
@@ -74,6 +77,22 @@ class dtype:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"A dtype is immutable: {name!r} can't be deleted.")
+
+    @property
+    def dtype(self) -> _NumpyDType:
+        """The same type in NumPy, under the name by which `numpy.dtype` finds it."""
+        return self.numpy
+
+    def __eq__(self, other: object) -> builtins.bool:
+        """Say whether `other` is this dtype, its name, or what NumPy has for it."""
+        if isinstance(other, dtype):
+            return self is other
+        if isinstance(other, _NumpyDType):
+            return self.numpy == other
+        return other is self.numpy.type or (isinstance(other, str) and other == self.name)
+
+    def __hash__(self) -> int:
+        return hash(self.numpy)
 
     def __repr__(self) -> str:
         return f"nitinol.{self.name}"
@@ -202,9 +221,9 @@ def _component_bytes(each: dtype) -> int:
 # PROMOTION[a.number][b.number] is the number of the dtype that a and b promote to.
 PROMOTION = [[_promote(a, b).number for b in ALL] for a in ALL]
 
-# The smallest and the greatest integer of each integer dtype.
+# The smallest and the greatest integer of each integer dtype, by its number.
 _LIMITS = {
-    each: (int(numpy.iinfo(each.numpy).min), int(numpy.iinfo(each.numpy).max))
+    each.number: (int(numpy.iinfo(each.numpy).min), int(numpy.iinfo(each.numpy).max))
     for each in ALL
     if each.kind in "iu"
 }
@@ -233,7 +252,7 @@ def with_scalar(strong: dtype, value: complex) -> dtype:
     rank = _scalar_rank(value)
     own = _KIND_RANK[strong.kind]
     if isinstance(value, int) and rank == own == 1:
-        low, high = _LIMITS[strong]
+        low, high = _LIMITS[strong.number]
         if not low <= value <= high:
             raise OverflowError(
                 f"The Python integer {shown(value)} doesn't fit in {strong.name}, which holds "
@@ -412,7 +431,7 @@ class iinfo(_Info):
         found = _dtype_of(type)
         if found.kind not in "iu":
             raise TypeError(f"iinfo takes an integer dtype; it was given {found.name}.")
-        low, high = _LIMITS[found]
+        low, high = _LIMITS[found.number]
         vars(self).update(bits=8 * found.itemsize, max=high, min=low, dtype=found)
 
 
@@ -449,7 +468,10 @@ class _NamespaceInfo:
         }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, dtype]:
-        """The dtypes of a device by name; `kind` as in `isdtype` selects some of them."""
+        """The standard's dtypes that a device has, by name; `kind` as in `isdtype` selects.
+
+        float16, which the standard doesn't know, is not among them.
+        """
         from nitinol._device import Device
         from nitinol._stream import default_device
 
@@ -457,7 +479,9 @@ class _NamespaceInfo:
         return {
             each.name: each
             for each in ALL
-            if where.supports(each) and (kind is None or isdtype(each, kind))
+            if each is not float16
+            and where.supports(each)
+            and (kind is None or isdtype(each, kind))
         }
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "DeviceIndexError",
     "DeviceLostError",
     "DeviceTimeoutError",
+    "DonationWarning",
     "ErrorReport",
     "HostCallbackError",
     "InnocentVictimError",
@@ -28,8 +29,30 @@ __all__ = [
     "RecoveryError",
     "ReportedArray",
     "ReportedEncoder",
+    "SourceLine",
     "WaitTimeoutError",
 ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A line of a Python program.
+
+    Attributes
+    ----------
+    file : str
+    line : int
+    function : str
+        The qualified name of the function, or ``"<module>"``.
+    """
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        """Return them as ``file:line in function``."""
+        return f"{self.file}:{self.line} in {self.function}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,11 +67,14 @@ class ReportedArray:
         Its shape; of more than eight dimensions, the first eight.
     dtype : str
         The name of its dtype.
+    source : SourceLine or None
+        The line of your program that made it, when it was made under ``nt.debug(traceback=True)``.
     """
 
     op: str
     shape: tuple[int, ...]
     dtype: str
+    source: SourceLine | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,6 +167,29 @@ class ErrorReport:
     def __str__(self) -> str:
         """Return the message."""
         return self.message
+
+
+class DonationWarning(UserWarning):
+    """An update copied an array, though it might have written to its memory. See `nitinol.debug`.
+
+    Attributes
+    ----------
+    reason : str
+        ``"handle"``: another array object is the same array. ``"view"``: a view of it is alive.
+        ``"graph"``: an operation that has not run reads it. ``"exported"``: what another library
+        made of it is alive. ``"part"``: it is itself a view of a part, or in another order.
+        ``"borrowed"`` and ``"elsewhere"``: the memory is another library's, or another device's.
+        ``"in_flight"``: the device is not done with it. ``"unknown"``: one of the first three, of
+        an array that is older than the debugging.
+    """
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Return the message without the reason."""
+        return str(self.args[0])
 
 
 class WaitTimeoutError(TimeoutError):
@@ -364,9 +413,12 @@ def sentence(report: dict) -> str:
         what = _TABLE[code][1].format(*args)
     if report.get("detail"):
         what += f" ({report['detail'].rstrip('.')})"
-    return (
+    message = (
         f"{what}, while running {report['op']} on {report['device']} (stream {report['stream']})."
     )
+    # Each line once.
+    sources = {str(array.source): None for array in report["arrays"] if array.source}
+    return message if not sources else f"{message} Made at {' and '.join(sources)}."
 
 
 def _io_sentence(report: dict) -> str:

@@ -201,7 +201,7 @@ def _write_back(x: Array, plan: Plan, new: Array) -> Array:
     return apply("strided_update", (x, region), x.shape, x.dtype, tuple(numbers))
 
 
-def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
+def take(x: Array, indices: Any, /, axis: int | None = None) -> Array:
     """Take elements along an axis.
 
     Parameters
@@ -239,7 +239,7 @@ def checked_integers(name: str, indices: Any, axis: int, size: int) -> Array:
     return checked(found, axis, size)
 
 
-def take_along_axis(x: Array, indices: Any, /, *, axis: int = -1) -> Array:
+def take_along_axis(x: Array, indices: Any, /, axis: int = -1) -> Array:
     """Take an element of its own along an axis for each position of the other axes.
 
     Parameters

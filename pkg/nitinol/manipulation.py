@@ -213,7 +213,7 @@ def squeeze(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
     return view(x, tuple(shape[i] for i in kept), tuple(strides[i] for i in kept), offset)
 
 
-def flip(x: Array, /, *, axis: int | tuple[int, ...] | None = None) -> Array:
+def flip(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
     """Reverse the order of elements along the given axes, all of them by default."""
     x = array_of(x)
     shape, strides, offset = layout(x)
@@ -310,7 +310,7 @@ def broadcast_arrays(*arrays: Array) -> tuple[Array, ...]:
     return tuple(broadcast_view(each, shape) for each in known)
 
 
-def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
+def concat(arrays: Sequence[Array], /, axis: int | None = 0) -> Array:
     """Join arrays along an axis that they have.
 
     Parameters
@@ -354,7 +354,7 @@ def concatenate(arrays: Sequence[Array], /, axis: int | None = 0) -> Array:
     return concat(arrays, axis=axis)
 
 
-def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
+def stack(arrays: Sequence[Array], /, axis: int = 0) -> Array:
     """Join arrays of one shape along a new axis.
 
     Parameters
@@ -381,7 +381,7 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     return concat([expand_dims(each, where) for each in known], axis=where)
 
 
-def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
+def unstack(x: Array, /, axis: int = 0) -> tuple[Array, ...]:
     """Split an array along an axis into views without that axis."""
     x = array_of(x)
     if x.ndim == 0:
@@ -411,7 +411,7 @@ def tile(x: Array, repetitions: int | tuple[int, ...], /) -> Array:
     return reshaped(broadcast_view(reshaped(x, paired), spread), final)
 
 
-def repeat(x: Array, repeats: Any, /, *, axis: int | None = None) -> Array:
+def repeat(x: Array, repeats: Any, /, axis: int | None = None) -> Array:
     """Repeat each element.
 
     Parameters

@@ -33,7 +33,7 @@ def _arg_extreme(op: str, x: Any, axis: int | None, keepdims: bool) -> Array:
     return found
 
 
-def argmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def argmax(x: Array, /, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """Find the index of the greatest element: the first of equals, or of the first NaN.
 
     Parameters
@@ -58,12 +58,12 @@ def argmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> A
     return _arg_extreme("argmax", x, axis, keepdims)
 
 
-def argmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def argmin(x: Array, /, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """Find the index of the smallest element; as `argmax` otherwise."""
     return _arg_extreme("argmin", x, axis, keepdims)
 
 
-def count_nonzero(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
+def count_nonzero(x: Array, /, axis: Axes = None, *, keepdims: bool = False) -> Array:
     """Count the elements that are not zero, as ``int64``."""
     return reduced("sum", cast_to_bool(array_of(x)), axis, keepdims, dtypes.int64)
 

@@ -12,7 +12,7 @@ def _sorted(op: str, x: Array, axis: int, descending: bool, dtype: dtypes.dtype)
     return along_last(op, x, axis_of(axis, x.ndim), dtype, (int(descending),))
 
 
-def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def sort(x: Array, /, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Array:
     """Sort the elements along an axis.
 
     Parameters
@@ -34,6 +34,6 @@ def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool 
     return _sorted("sort", x, axis, descending, x.dtype)
 
 
-def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def argsort(x: Array, /, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Array:
     """Give the indices, ``int64``, that sort an array along an axis; parameters as in `sort`."""
     return _sorted("argsort", array_of(x), axis, descending, dtypes.int64)

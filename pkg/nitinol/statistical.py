@@ -83,7 +83,7 @@ def _accumulated(x: Array, target: dtypes.dtype) -> Array:
     return x if x.dtype.kind in "biu" and target.kind in "iu" else cast(x, target)
 
 
-def sum(x: Array, /, *, axis: Axes = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def sum(x: Array, /, axis: Axes = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
     """Add up elements.
 
     Parameters
@@ -102,7 +102,7 @@ def sum(x: Array, /, *, axis: Axes = None, dtype: Any = None, keepdims: bool = F
     return reduced("sum", _accumulated(x, target), axis, keepdims, target)
 
 
-def prod(x: Array, /, *, axis: Axes = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def prod(x: Array, /, axis: Axes = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
     """Multiply elements; parameters and dtypes are those of `sum`."""
     x = array_of(x)
     target = _accumulator(x, dtype)
@@ -116,7 +116,7 @@ def _extreme(op: str, x: Any, axis: Axes, keepdims: bool) -> Array:
     return reduced(op, x, axis, keepdims, x.dtype)
 
 
-def max(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
+def max(x: Array, /, axis: Axes = None, *, keepdims: bool = False) -> Array:
     """Find the greatest element; NaN if there is one.
 
     Raises
@@ -129,7 +129,7 @@ def max(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
     return _extreme("max", x, axis, keepdims)
 
 
-def min(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
+def min(x: Array, /, axis: Axes = None, *, keepdims: bool = False) -> Array:
     """Find the smallest element; NaN if there is one.
 
     Raises
@@ -142,13 +142,13 @@ def min(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
     return _extreme("min", x, axis, keepdims)
 
 
-def all(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
+def all(x: Array, /, axis: Axes = None, *, keepdims: bool = False) -> Array:
     """Tell whether every element is true, that is, not zero; True where there is none."""
     x = cast_to_bool(array_of(x))
     return reduced("all", x, axis, keepdims, dtypes.bool)
 
 
-def any(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
+def any(x: Array, /, axis: Axes = None, *, keepdims: bool = False) -> Array:
     """Tell whether some element is true, that is, not zero; False where there is none."""
     x = cast_to_bool(array_of(x))
     return reduced("any", x, axis, keepdims, dtypes.bool)
@@ -172,7 +172,7 @@ def _count(x: Array, axis: Axes) -> int:
     return size_of([x.shape[i] for i in axes_of(axis, x.ndim)])
 
 
-def mean(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
+def mean(x: Array, /, axis: Axes = None, *, keepdims: bool = False) -> Array:
     """Average elements; NaN where there is none.
 
     Parameters
@@ -191,7 +191,7 @@ def mean(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
 
 
 def var(
-    x: Array, /, *, axis: Axes = None, correction: float = 0.0, keepdims: bool = False
+    x: Array, /, axis: Axes = None, *, correction: float = 0.0, keepdims: bool = False
 ) -> Array:
     """Give the variance: the mean squared distance from the mean.
 
@@ -220,13 +220,13 @@ def var(
 
 
 def std(
-    x: Array, /, *, axis: Axes = None, correction: float = 0.0, keepdims: bool = False
+    x: Array, /, axis: Axes = None, *, correction: float = 0.0, keepdims: bool = False
 ) -> Array:
     """Give the standard deviation, the square root of `var`, whose parameters it takes."""
     return elementwise("sqrt", var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
-def logsumexp(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Array:
+def logsumexp(x: Array, /, axis: Axes = None, *, keepdims: bool = False) -> Array:
     """Give log(sum(exp(x))) without overflow on the way; -inf where there are no elements.
 
     Parameters
@@ -244,7 +244,7 @@ def logsumexp(x: Array, /, *, axis: Axes = None, keepdims: bool = False) -> Arra
     return reduced("logsumexp", x, axis, keepdims, x.dtype)
 
 
-def softmax(x: Array, /, *, axis: int | tuple[int, ...] = -1) -> Array:
+def softmax(x: Array, /, axis: int | tuple[int, ...] = -1) -> Array:
     """Give exp(x) / sum(exp(x)) along `axis`, without overflow on the way.
 
     Parameters
@@ -304,7 +304,7 @@ def _cumulative(
 
 
 def cumulative_sum(
-    x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+    x: Array, /, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False
 ) -> Array:
     """Give the running sum along an axis.
 
@@ -327,23 +327,44 @@ def cumulative_sum(
 
 
 def cumulative_prod(
-    x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+    x: Array, /, axis: int | None = None, *, dtype: Any = None, include_initial: bool = False
 ) -> Array:
     """Give the running product along an axis; as `cumulative_sum`, with 1 for the initial value."""
     return _cumulative("cumulative_prod", 1, x, axis, dtype, include_initial)
 
 
-def diff(x: Array, /, *, axis: int = -1, n: int = 1) -> Array:
+def diff(
+    x: Array,
+    /,
+    *,
+    axis: int = -1,
+    n: int = 1,
+    prepend: Array | None = None,
+    append: Array | None = None,
+) -> Array:
     """Give the differences of neighbours along an axis, `n` times over.
+
+    Parameters
+    ----------
+    x : Array
+    axis, n : int
+    prepend, append : Array, optional
+        What comes before and after `x` along the axis, unless `n` is 0; of the shape of `x`
+        elsewhere.
 
     Raises
     ------
     ValueError
-        If `n` is negative.
+        If `n` is negative, or the shapes don't match.
     """
     from nitinol.indexing import getitem
+    from nitinol.manipulation import concat
 
     x = array_of(x)
+    joined = [array_of(each) for each in (prepend, x, append) if each is not None]
+    if len(joined) > 1 and n > 0:
+        axis_of(axis, x.ndim)
+        x = concat(joined, axis=axis)
     where = axis_of(axis, x.ndim)
     if n < 0:
         raise ValueError(f"diff was given n={n}; expected 0 or more.")

@@ -69,6 +69,29 @@ def test_from_dlpack_takes_what_speaks_it():
         nt.from_dlpack([1])
 
 
+def test_from_dlpack_to_a_device(device):
+    for there in nt.devices():
+        x = nt.arange(3)
+        assert x.device == device
+        assert nt.from_dlpack(x, device=there).device == there
+        assert nt.from_dlpack(np.arange(3), device=there).device == there
+
+
+def test_a_dtype_by_position(device):
+    x = nt.ones(2)
+    for made in (
+        nt.zeros(2, nt.int32),
+        nt.ones(2, "int32"),
+        nt.empty(2, np.int32),
+        nt.full(2, 1, nt.int32),
+        nt.zeros_like(x, nt.int32),
+        nt.ones_like(x, nt.int32),
+        nt.empty_like(x, nt.int32),
+        nt.full_like(x, 1, nt.int32),
+    ):
+        assert made.dtype is nt.int32
+
+
 @given(shapes, dtypes, st.integers(0, 9))
 def test_full_and_its_kin(shape, dtype, value):
     assert_same(nt.full(shape, value, dtype=dtype), np.full(shape, value, dtype=dtype))

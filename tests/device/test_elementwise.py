@@ -298,3 +298,10 @@ def test_functions_that_change_nothing_give_another_handle():
     y[0] = 7
     assert x.tolist() == [0, 1, 2]
     assert y.tolist() == [7, 1, 2]
+
+
+@pytest.mark.parametrize("digits", [None, 0, 1, 2, -1])
+def test_round_of_python(device, digits):
+    x = nt.asarray([1.26, -2.5, 17.0])
+    rounded = round(x) if digits is None else round(x, digits)
+    assert repr(rounded) == repr(nt.round(x, digits or 0))

@@ -235,6 +235,35 @@ def test_diff(pair, n):
     assert_same(nt.diff(array, n=n, axis=0), np.diff(values, n=n, axis=0))
 
 
+@given(array_pairs(NUMERIC, shapes.filter(len), special=False), st.integers(0, 3), st.data())
+def test_diff_with_ends(pair, n, data):
+    values, array = pair
+    axis = data.draw(axes(values.ndim, none=False, tuples=False))
+    for ends in ({"prepend": 1}, {"append": 2}, {"prepend": 1, "append": 1}):
+        theirs = {name: np.concatenate([values] * times, axis) for name, times in ends.items()}
+        ours = {name: nt.asarray(value) for name, value in theirs.items()}
+        assert_same(nt.diff(array, axis=axis, n=n, **ours), np.diff(values, n, axis, **theirs))
+
+
+NAMES = "sum prod max min all any mean std var logsumexp argmax argmin count_nonzero sort argsort"
+
+
+@pytest.mark.parametrize("name", [*NAMES.split(), "softmax", "flip", "unstack", "cumulative_sum"])
+def test_an_axis_by_position(name):
+    function = getattr(nt, name)
+    x = nt.reshape(nt.arange(6), (2, 3)) * 1.5
+    for axis in (0, 1, -1):
+        assert repr(function(x, axis)) == repr(function(x, axis=axis))
+
+
+@pytest.mark.parametrize("name", ["stack", "concat", "concatenate"])
+def test_an_axis_after_a_list_by_position(name):
+    x = nt.reshape(nt.arange(6), (2, 3))
+    for axis in (0, 1, -1):
+        got = getattr(nt, name)([x, x], axis)
+        assert_same(got, getattr(np, name)([np.asarray(x)] * 2, axis))
+
+
 @pytest.mark.parametrize("name", ["max", "min", "logsumexp", "softmax"])
 def test_complex_numbers_have_no_order(name):
     with pytest.raises(TypeError, match="complex64"):

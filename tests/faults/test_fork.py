@@ -65,6 +65,7 @@ def child():
     assert np.asarray(ready).sum() == 8
     assert memoryview(view).tolist() == [2, 2]
     nt.eval(ready)
+    assert nt.async_eval(ready, view).result()[0].tolist() == [[2, 2], [2, 2]]
     assert started.done()
     for n in range(2):
         try:

@@ -34,6 +34,12 @@ struct Stream {
   // Those not yet resolved, committed or not.
   Submission* first_unresolved = nullptr;
   Submission* last_unresolved = nullptr;
+  std::atomic<std::uint32_t> unresolved{0};  // how many; read without the lock, too
+  std::size_t planned_bytes = 0;             // that they need, as far as it can be summed
+  std::uint64_t ended = 0;                   // how many have resolved
+  // When so many had ended, a wait for room was given up, and so many may be queued (see Room).
+  std::uint64_t given_up_at = ~std::uint64_t{0};
+  std::uint32_t let_pass = 0;
 };
 
 // Devices are immortal.

@@ -14,6 +14,7 @@
 #include "nitinol/reclaim.h"
 #include "nitinol/ref.h"
 #include "nitinol/scope.h"
+#include "nitinol/trace.h"
 
 namespace nitinol {
 
@@ -33,6 +34,7 @@ struct ReportedArray {
   DType dtype = DType::bool_;
   std::uint8_t ndim = 0;  // may exceed max_axes: then shape holds the first ones
   std::int64_t shape[max_axes] = {};
+  const SourceLine* source = nullptr;  // that made it; null unless somebody debugged
 };
 
 // What became of one pass over a command buffer that failed.

@@ -2,6 +2,7 @@
 // the one thread of the other runtime that may (Python's notifier).
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -41,6 +42,8 @@ class HostQueue {
   // For the runtime's thread: the next call, or null after `nanoseconds` or `poke`.
   HostCall* take(std::int64_t nanoseconds) noexcept;
   void poke() noexcept;
+  // Is a call waited for, begun or not?
+  bool busy() const noexcept { return waited_for_.load(std::memory_order_relaxed) > 0; }
   // No call is accepted or left waiting from here on.
   void close() noexcept;
 
@@ -51,6 +54,7 @@ class HostQueue {
   HostCall* last_ = nullptr;
   bool poked_ = false;
   bool closed_ = false;
+  std::atomic<int> waited_for_{0};
 };
 
 }  // namespace nitinol

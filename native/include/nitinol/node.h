@@ -11,6 +11,7 @@
 #include "nitinol/layout.h"
 #include "nitinol/op.h"
 #include "nitinol/ref.h"
+#include "nitinol/trace.h"
 
 namespace nitinol {
 
@@ -63,6 +64,18 @@ class Node : public Counted<Node> {
   void set_callback(Ref<Keep> callback) noexcept { callback_ = std::move(callback); }
   const Ref<Keep>& callback() const noexcept { return callback_; }
 
+  // While somebody debugs. To be called by the maker of a node, before others see it; throws
+  // std::bad_alloc. Casts that were made for it are traced to the same line.
+  void trace(const SourceLine* source, bool donations);
+  const SourceLine* source() const noexcept { return trace_ ? trace_->source : nullptr; }
+  // The array of a user refers to it, or does so no longer.
+  void hold_handle() noexcept {
+    if (trace_) trace_->handles.fetch_add(1, std::memory_order_relaxed);
+  }
+  void drop_handle() noexcept {
+    if (trace_) trace_->handles.fetch_sub(1, std::memory_order_relaxed);
+  }
+
   static void destroy(Node* self) noexcept;
   // Nodes alive in the process; for leak tests.
   static std::int64_t alive() noexcept;
@@ -83,6 +96,7 @@ class Node : public Counted<Node> {
         dtype_(dtype) {}
   ~Node() = default;
   void attach(std::span<Node* const> inputs);
+  bool reads_traced() const noexcept { return op_ == Op::view && inputs_[0]->trace_ != nullptr; }
   // Gives up the references to the inputs; `chain` collects those that died.
   void drop_inputs(Node*& chain) noexcept;
   static void destroy_chain(Node* chain) noexcept;
@@ -111,6 +125,7 @@ class Node : public Counted<Node> {
   Ref<Poison> poison_;
   // A retry never rewrites the slot: it hangs the recomputed node here.
   std::atomic<Node*> replacement_{nullptr};
+  Trace* trace_ = nullptr;  // null unless it was made while somebody debugged; owned
 
   Submission* submission_ = nullptr;  // while scheduled; graph lock
 

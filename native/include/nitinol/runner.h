@@ -54,6 +54,9 @@ class Runner {
   static bool narrow(Unit& unit) noexcept;
   static void doom(Unit& unit, UnitStatus status, Recycler* recycler) noexcept;
   static void release(Unit& unit, Recycler* recycler) noexcept;
+  static Refused refused(const Device& device, const Unit& unit, const Recycler* recycler) noexcept;
+  // Of what only references keep: which kind they are.
+  static Refused shared_by(const Node& input) noexcept;
   static void find_donor(const Device& device, Unit& unit, const Recycler* recycler) noexcept;
   static void consume(Unit& unit) noexcept;
   // Leaves the unit waiting when its device is to run it again.

@@ -66,6 +66,11 @@ class Submission : public Counted<Submission> {
   Ref<Scope> scope;  // what its failures belong to; null: to nobody in particular
   std::span<Unit> units;
   std::size_t planned_bytes = 0;  // the peak that its units need at once
+  // The same, such that those of a stream can be summed.
+  std::size_t summable_bytes() const noexcept {
+    constexpr std::size_t most = std::size_t{1} << 44;
+    return planned_bytes < most ? planned_bytes : most;
+  }
   Arena arena;
   Outcome outcome;
   Signal done;
@@ -81,6 +86,7 @@ class Submission : public Counted<Submission> {
   friend class ErrorRecord;
   friend class Planner;
   friend class Resolver;
+  friend class Room;
   friend class Watch;
   friend struct Stream;
 
