@@ -54,6 +54,26 @@ async def wait(evaluation):
     return await evaluation
 
 
+def test_work_that_ends_while_an_await_of_it_begins(gate):
+    told = threading.Event()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def create_future(self):
+            gate.event.set()
+            assert told.wait(30)
+            return super().create_future()
+
+    async def main():
+        y = gate.array() + 1
+        h = nt.async_eval(y)
+        # Callbacks are called after the loops that wait were woken.
+        h.add_done_callback(lambda h: told.set())
+        return (await h)[0] is y
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        assert runner.run(main())
+
+
 def test_an_await_raises_the_failure_every_time():
     async def main():
         h = nt.async_eval(nt.linalg.inv(nt.zeros((2, 2))))
