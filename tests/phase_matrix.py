@@ -83,7 +83,7 @@ PLACES = {
 for code in codes:
     x = work()
     with inject(code) as injected:
-        nt.async_eval(x).wait(20)
+        nt.async_eval(x).wait(60)
     assert injected.fired >= 1
     check(x, code)
     healthy()
@@ -95,7 +95,7 @@ for code in codes:
         try:
             x = work()
             with inject(code):
-                nt.async_eval(x).wait(20)
+                nt.async_eval(x).wait(60)
             check(x, code)
             healthy()
         except BaseException as error:
@@ -103,7 +103,7 @@ for code in codes:
     threads = [threading.Thread(target=job)]
     for thread in threads: thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert not wrong, wrong
 """,
@@ -112,7 +112,7 @@ for code in codes:
     kept = []
     release = threading.Event()
     def held():
-        release.wait(20)
+        release.wait(60)
         return 1.0
     def job():
         x = work() * nt.host_call(held, (), nt.float32)
@@ -121,10 +121,10 @@ for code in codes:
     with inject(code) as injected:
         thread = threading.Thread(target=job)
         thread.start()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
         release.set()
-        nt.async_eval(kept[0]).wait(20)
+        nt.async_eval(kept[0]).wait(60)
     assert injected.fired >= 1
     if not mended(code):
         found = nt.async_eval(kept[0]).exception()
@@ -147,7 +147,7 @@ if phase == "completion":       # under way while the interpreter goes
         started.set(); time.sleep(0.05); return 1.0
     y = nt.host_call(slow, (), nt.float32) + 1
     h = nt.async_eval(x, y)
-    started.wait(20)
+    started.wait(60)
 else:
     h = nt.async_eval(x)
 sys.exit(5)
@@ -160,17 +160,17 @@ def job():
     with inject(code):
         while True:
             h = nt.async_eval(work())
-            h.wait(20)
+            h.wait(60)
             if not mended(code) or recovered() >= 1: struck.set()
 for _ in range(2): threading.Thread(target=job, daemon=True).start()
-assert struck.wait(20)
+assert struck.wait(60)
 sys.exit(5)
 """,
     "after fork": """
 for code in codes:
     x = work()
     with inject(code):
-        nt.async_eval(x).wait(20)
+        nt.async_eval(x).wait(60)
         y = work()
         sys.stdout.flush()
         pid = os.fork()
@@ -190,7 +190,7 @@ for code in codes:
             except BaseException as error:
                 print(repr(error), file=sys.stderr, flush=True)
             os._exit(status)
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while True:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done: break
@@ -234,7 +234,7 @@ def judge(place, codes, done, recovery="none"):
     return None
 
 
-def cell(place, phase, codes, recovery="none", timeout=60):
+def cell(place, phase, codes, recovery="none", timeout=150):
     """Run some codes at a place: what went wrong, None if nothing."""
     try:
         done = run(textwrap.dedent(COMMON + PLACES[place]), ",".join(codes), phase, recovery,
@@ -261,7 +261,7 @@ def main():
     p.add_argument("--places", nargs="+", choices=PLACES, default=tuple(PLACES))
     p.add_argument("--recovery", nargs="+", choices=RECOVERIES, default=RECOVERIES)
     p.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
-    p.add_argument("--timeout", type=float, default=60, help="seconds a process (%(default)s)")
+    p.add_argument("--timeout", type=float, default=150, help="seconds a process (%(default)s)")
     p.add_argument("--batch", action="store_true", help="all codes in one process")
     p.add_argument("--device", choices=[each.name for each in nitinol.devices()])
     arguments = p.parse_args()

@@ -40,13 +40,15 @@ else
 fi
 site=$build/site
 
-# -O1 keeps stacks readable and the tests quick; assertions stay on.
-options=(-Dtests=true -Dwerror=true -Db_ndebug=false "-Dextension=$python")
+# -O1 keeps stacks readable and the tests quick, and stacks are all that needs debugging information;
+# assertions stay on.
+options=(-Dtests=true -Dwerror=true -Db_ndebug=false -Dprecompile=true "-Dextension=$python")
 options+=("-Dpython.purelibdir=$site" "-Dpython.platlibdir=$site")
+sanitized=(-Dbuildtype=plain -Doptimization=1 -Dcpp_args=-g1 -Dobjcpp_args=-g1 -Db_lundef=false)
 case $mode in
   plain) options+=(-Dbuildtype=release) ;;
-  thread) options+=(-Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false) ;;
-  address) options+=(-Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false) ;;
+  thread) options+=("${sanitized[@]}" -Db_sanitize=thread) ;;
+  address) options+=("${sanitized[@]}" -Db_sanitize=address,undefined) ;;
 esac
 [[ $mode == plain ]] || choose CXX clang++-19 clang++ g++
 choose OBJCXX clang++-19 clang++
