@@ -119,8 +119,7 @@ python_tests() {
 
 export TSAN_OPTIONS="second_deadlock_stack=1:${TSAN_OPTIONS-}"
 if $python; then
-  # The package alone.
-  meson compile -C "$build" _native
+  ninja -C "$build" package
   meson install -C "$build" --no-rebuild --quiet
   python_tests "$@"
 fi
