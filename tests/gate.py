@@ -13,7 +13,7 @@ class Gate:
 
     def __call__(self):
         self.entered.set()
-        assert self.event.wait(30)
+        assert self.event.wait(120)
         return 1.0
 
     def array(self):

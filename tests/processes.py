@@ -34,7 +34,7 @@ def environment(**more):
     }
 
 
-def run(program, *arguments, timeout=60, header=HEADER, **more):
+def run(program, *arguments, timeout=120, header=HEADER, **more):
     """Run a Python program; give its return code, standard output and error, and seconds.
 
     Its default device is the one of the test.

@@ -37,6 +37,15 @@ bool receive(int socket, int& status) {
 
 }  // namespace
 
+std::vector<char*> environment_without_preload() {
+  std::vector<char*> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (std::strncmp(*entry, "LD_PRELOAD=", 11) != 0) environment.push_back(*entry);
+  }
+  environment.push_back(nullptr);
+  return environment;
+}
+
 std::optional<bool> CompileServers::run(const std::vector<std::string>& arguments,
                                         const std::string& messages) {
   std::string text = messages + '\0';
@@ -97,12 +106,8 @@ int CompileServers::start() const {
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
   const std::string preload = "LD_PRELOAD=" + library_;
-  std::vector<char*> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (std::strncmp(*entry, "LD_PRELOAD=", 11) != 0) environment.push_back(*entry);
-  }
-  environment.push_back(const_cast<char*>(preload.c_str()));
-  environment.push_back(nullptr);
+  std::vector<char*> environment = environment_without_preload();
+  environment.insert(environment.end() - 1, const_cast<char*>(preload.c_str()));
   char* arguments[] = {const_cast<char*>(compiler_.c_str()), nullptr};
   pid_t child = -1;
   const int failure =

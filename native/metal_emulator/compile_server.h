@@ -10,6 +10,9 @@
 
 namespace metal_emulator {
 
+// Ended by a null. What is preloaded here, such as a sanitizer, is not for a compiler.
+std::vector<char*> environment_without_preload();
+
 class CompileServers {
  public:
   // `library` is server.c, compiled.

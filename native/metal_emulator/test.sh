@@ -16,12 +16,10 @@ if ! command -v clang++-19 >/dev/null || [[ $(g++ -print-file-name=libobjc.so) !
   apt-get install -qq -y "${packages[@]}" >/dev/null
 fi
 
-# One build for the C++ tests and for the Python package.
-site=$PWD/build-plain/site
-NITINOL_PYTHON_SITE=$site NITINOL_BUILD_ROOT='' native/tests/sanitize.sh plain
-meson install -C build-plain --no-rebuild --quiet
-
-export PYTHONPATH=$site
-python3 -m pytest tests/device tests/metal -k metal "$@"
+# The C++ tests and the Python package are built on one core.
+export NITINOL_BUILD_ROOT=
+sanitize=native/tests/sanitize.sh
+"$sanitize" plain
+"$sanitize" plain python tests/device tests/metal -k metal "$@"
 # Completion handlers may come late and in any order: no guarantee depends on them.
-METAL_EMULATOR="disorder:seed=1,delay_us=2000" python3 -m pytest tests/faults -k metal "$@"
+METAL_EMULATOR="disorder:seed=1,delay_us=2000" "$sanitize" plain python tests/faults -k metal "$@"

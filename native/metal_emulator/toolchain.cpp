@@ -25,8 +25,6 @@
 #include "stdlib_text.h"
 #include "traffic.h"
 
-extern char** environ;
-
 namespace metal_emulator {
 namespace {
 
@@ -138,7 +136,9 @@ bool run_program(const std::vector<std::string>& arguments, const std::string& m
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
   pid_t child = -1;
-  const int failure = posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), environ);
+  const std::vector<char*> environment = environment_without_preload();
+  const int failure =
+      posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (failure != 0) {

@@ -418,22 +418,26 @@ cdef class Evaluation:
         if not callable(fn):
             raise TypeError(f"A callback is a function, not {type(fn).__name__}.")
         cdef Waiters waiters
+        cdef tuple entry = (fn, self)
         if not self.done():
             waiters = self._watch()
+            # Nothing between the look and the append lets the notifier run.
             if waiters.callbacks is not None:
-                waiters.callbacks.append((fn, self))
+                waiters.callbacks.append(entry)
                 return
         call_safely(fn, (self,))
 
     def __await__(self):
         """Wait in the running loop, and return the arrays as `result` does."""
         cdef Waiters waiters
+        cdef tuple entry
         if not self.done():
             waiters = self._watch()
             loop = _running_loop()
+            future = loop.create_future()
+            entry = (loop, future)
+            # Nothing between the look and the append lets the notifier run.
             if waiters.awaits is not None:
-                future = loop.create_future()
-                entry = (loop, future)
                 waiters.awaits.append(entry)
                 try:
                     yield from future

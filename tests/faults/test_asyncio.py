@@ -39,10 +39,8 @@ def test_an_await_gives_what_was_given(gate):
 def test_the_loop_goes_on_during_an_await(gate):
     async def main():
         waiting = asyncio.create_task(wait(nt.async_eval(gate.array())))
-        begin = time.monotonic()
         for _ in range(5):
             await asyncio.sleep(0.01)
-        assert time.monotonic() - begin < 1
         assert not waiting.done()
         gate.event.set()
         await waiting
@@ -52,6 +50,26 @@ def test_the_loop_goes_on_during_an_await(gate):
 
 async def wait(evaluation):
     return await evaluation
+
+
+def test_work_that_ends_while_an_await_of_it_begins(gate):
+    told = threading.Event()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def create_future(self):
+            gate.event.set()
+            assert told.wait(30)
+            return super().create_future()
+
+    async def main():
+        y = gate.array() + 1
+        h = nt.async_eval(y)
+        # Callbacks are called after the loops that wait were woken.
+        h.add_done_callback(lambda h: told.set())
+        return (await h)[0] is y
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        assert runner.run(main())
 
 
 def test_an_await_raises_the_failure_every_time():
@@ -80,7 +98,7 @@ def test_many_tasks_and_loops_await_one_evaluation(gate):
     assert not found
     gate.event.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     assert [x.item() for (x,) in found] == [2] * 80
 
@@ -143,7 +161,7 @@ def test_what_was_cancelled_and_dropped_is_skipped(gate):
 
     held = []
     asyncio.run(main())
-    nt.synchronize(timeout=10)
+    nt.synchronize(timeout=60)
     assert not calls
 
 
@@ -190,7 +208,7 @@ def test_a_thread_that_dies_with_its_loop_disturbs_nobody(gate):
 
     thread = threading.Thread(target=short_life)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     gate.event.set()
     assert asyncio.run(wait(evaluations[0]))[0].item() == 2

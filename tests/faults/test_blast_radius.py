@@ -237,7 +237,7 @@ def failing_later(x):
     event = threading.Event()
 
     def fail(x):
-        event.wait(10)
+        event.wait(60)
         raise graphs.Boom(0)
 
     return nt.host_call(fail, x.shape, x.dtype, x), event
@@ -286,7 +286,7 @@ def test_an_array_dropped_in_flight_still_feeds_its_readers(streams, other, limi
     event = threading.Event()
 
     def hold(x):
-        event.wait(10)
+        event.wait(60)
         return x
 
     x = nt.asarray([1.0, 2.0])

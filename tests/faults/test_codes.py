@@ -53,7 +53,7 @@ def raised(array, error=nt.DeviceError):
 def injected(code, phase="completion", **options):
     x = nt.ones(3) + 1
     with nt.testing.inject(nt.default_device(), code, phase=phase, **options):
-        nt.async_eval(x).wait(10)
+        nt.async_eval(x).wait(60)
     return x
 
 
@@ -110,9 +110,9 @@ def two_failures():
     x = nt.ones(3)
     a, b = nt.sum(x), nt.max(x)
     with nt.testing.inject(nt.default_device(), "timeout", times=1):
-        nt.async_eval(a).wait(10)
+        nt.async_eval(a).wait(60)
     with nt.testing.inject(nt.default_device(), "out_of_memory", times=1):
-        nt.async_eval(b).wait(10)
+        nt.async_eval(b).wait(60)
     return a, b
 
 
@@ -169,7 +169,7 @@ def test_a_second_failure_of_a_unit_is_secondary():
     before = error_counts()
     bad = nt.linalg.inv(nt.zeros((2, 2)))
     with nt.testing.inject(nt.default_device(), "page_fault", at=2) as injection:
-        nt.async_eval(bad).wait(10)  # zeros, then inv
+        nt.async_eval(bad).wait(60)  # zeros, then inv
     report = raised(bad).report
     if injection.fired:
         assert report.secondary == "page_fault"

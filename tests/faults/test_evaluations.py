@@ -163,16 +163,16 @@ def test_callbacks_of_many_threads_are_called_once_each():
         barrier = threading.Barrier(5)
 
         def add(started=started, barrier=barrier):
-            barrier.wait(10)
+            barrier.wait(60)
             for _ in range(20):
                 started.add_done_callback(calls.append)
 
         threads = [threading.Thread(target=add) for _ in range(4)]
         for thread in threads:
             thread.start()
-        barrier.wait(10)
+        barrier.wait(60)
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     eventually(lambda: len(calls) == 20 * 4 * 20)
     assert all(h.done() for h in calls)
     time.sleep(0.02)

@@ -179,8 +179,8 @@ def test_multiprocessing_by_fork():
         for target in (read, compute):
             process = context.Process(target=target, args=(results,))
             process.start()
-            print(results.get(timeout=20))
-            process.join(20)
+            print(results.get(timeout=60))
+            process.join(60)
             assert process.exitcode == 0
         """
     )

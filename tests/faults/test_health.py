@@ -140,7 +140,7 @@ def test_on_error_is_told_of_every_failure_and_observes_none():
     assert nt.default_device().error_counts()["unobserved"] == 2
     assert scope.errors == found[:1]
     with pytest.raises(nt.DeviceIndexError) as caught:
-        nt.synchronize(timeout=10)
+        nt.synchronize(timeout=60)
     assert caught.value.report is found[1]
 
 

@@ -70,7 +70,7 @@ def error_with_a_cause():
 
 def expired():
     event = threading.Event()
-    x = nt.host_call(lambda: event.wait(10) and 1.0, (), nt.float32) + nt.ones(500)
+    x = nt.host_call(lambda: event.wait(60) and 1.0, (), nt.float32) + nt.ones(500)
     with pytest.raises(nt.WaitTimeoutError):
         nt.eval(x, timeout=0.01)
     event.set()
@@ -78,7 +78,7 @@ def expired():
 
 def dropped_in_flight():
     event = threading.Event()
-    x = nt.host_call(lambda: event.wait(10) and 1.0, (), nt.float32) + nt.ones(500)
+    x = nt.host_call(lambda: event.wait(60) and 1.0, (), nt.float32) + nt.ones(500)
     nt.async_eval(x * 2, x @ x)
     del x
     event.set()

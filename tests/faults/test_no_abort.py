@@ -45,7 +45,7 @@ def job(code):
 def job(code):
     x = array(code)
     h = nt.async_eval(x)
-    h.wait(10)
+    h.wait(60)
     check(x, code)
     assert h.exception().report.code == code
 """,
@@ -58,7 +58,7 @@ def job(code):
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-    nt_wait = nt.async_eval(x[0]).wait(10)
+    nt_wait = nt.async_eval(x[0]).wait(60)
     check(x[0], code)
 """,
     "other threads wait for it": """
@@ -70,15 +70,15 @@ def job(code):
         except BaseException as error: wrong.append(error)
     threads = [threading.Thread(target=read) for i in range(3)]
     for thread in threads: thread.start()
-    for thread in threads: thread.join(20)
+    for thread in threads: thread.join(60)
     assert not wrong, wrong
 """,
     "it was dropped": """
 def job(code):
     h = nt.async_eval(array(code))
-    h.wait(10)
+    h.wait(60)
     del h
-    try: nt.synchronize(timeout=10)
+    try: nt.synchronize(timeout=60)
     except nt.DeviceError as error: assert error.report.code == code
     else: raise AssertionError
 """,
@@ -88,7 +88,7 @@ def job(code):
     with a: x = nt.ones((4, 4)) @ nt.ones((4, 4))
     with b: y = nt.sum(x)
     with a: z = y + x
-    try: nt.eval(z, timeout=10)
+    try: nt.eval(z, timeout=60)
     except nt.DeviceError as error: assert error.report.code == code
     else: raise AssertionError
 """,
@@ -112,7 +112,7 @@ def test_every_code_in_every_phase_while(situation):
 
 AT_EXIT = {
     "held": "h = nt.async_eval(x)",
-    "dropped": "nt.async_eval(x).wait(10); del x",
+    "dropped": "nt.async_eval(x).wait(60); del x",
     "of a daemon thread": (
         "threading.Thread(target=lambda: nt.async_eval(x), daemon=True).start(); time.sleep(0.1)"
     ),

@@ -7,7 +7,7 @@ import pytest
 
 import phase_matrix
 from nitinol.errors import CODES
-from phase_matrix import ALONE, LOSING, PHASES, PLACES
+from phase_matrix import ALONE, LOSING, PHASES, PLACES, RECOVERIES
 
 KEEPING = [code for code in CODES if code not in LOSING]
 TOGETHER = [place for place in PLACES if place not in ALONE]
@@ -15,17 +15,27 @@ TOGETHER = [place for place in PLACES if place not in ALONE]
 SPREAD = list(
     zip(itertools.cycle(itertools.product(ALONE, PHASES)), [*LOSING, *CODES[1::6]], strict=False)
 )
+# Every place and every phase with every recovery, in as few processes.
+SQUARE = [
+    (place, phase, RECOVERIES[(i + j) % len(RECOVERIES)])
+    for i, place in enumerate(TOGETHER)
+    for j, phase in enumerate(PHASES)
+]
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("place", TOGETHER)
-def test_most_codes_in_one_process(place, phase):
-    assert phase_matrix.cell(place, phase, KEEPING) is None
+@pytest.mark.parametrize(("place", "phase", "recovery"), SQUARE)
+def test_most_codes_in_one_process(place, phase, recovery):
+    assert phase_matrix.cell(place, phase, KEEPING, recovery) is None
 
 
 @pytest.mark.parametrize(("place", "phase", "code"), [(*where, code) for where, code in SPREAD])
 def test_a_code_that_ends_with_its_process(place, phase, code):
     assert phase_matrix.cell(place, phase, (code,)) is None
+
+
+@pytest.mark.parametrize(("place", "recovery"), list(itertools.product(ALONE, ("in vain", "once"))))
+def test_an_end_of_the_process_amid_recovery(place, recovery):
+    assert phase_matrix.cell(place, "completion", ("innocent_victim",), recovery) is None
 
 
 @pytest.mark.parametrize(("place", "code"), list(zip(TOGETHER, [*LOSING, LOSING[0]], strict=True)))
@@ -51,19 +61,22 @@ def test_the_judge_sees_what_is_wrong(monkeypatch):
     assert judge("interpreter exit", ["timeout"], ended(5, "Fatal Python error")).startswith("said")
     assert judge("interpreter exit", ["io"], ended(5, told)) == "told timeout"
     assert judge("daemon thread", ["timeout"], ended(5)) == "lost"
-    for program, found in [
-        ("os.abort()", "SIGABRT"),
-        ("check(nt.ones(()) + 1, codes[0])", "exit 1: AssertionError: read a failed array"),
-        ("time.sleep(60)", "hang"),
+    assert judge("daemon thread", ["timeout"], ended(5), "once") is None
+    for program, found, seconds in [
+        ("os.abort()", "SIGABRT", 150),
+        ("check(nt.ones(()) + 1, codes[0])", "exit 1: AssertionError: read a failed array", 150),
+        ("mended = lambda code: True; check(work(), '')", "exit 1: AssertionError", 150),
+        ("time.sleep(60)", "hang", 4),
     ]:
         monkeypatch.setitem(PLACES, "main thread", program)
-        assert phase_matrix.cell("main thread", "commit", ("timeout",), timeout=4) == found
+        done = phase_matrix.cell("main thread", "commit", ("timeout",), timeout=seconds)
+        assert done == found
 
 
 def test_every_cell_is_in_the_whole_matrix():
-    whole = set(phase_matrix.chosen(CODES, PHASES, PLACES, batch=False))
-    assert len(whole) == len(CODES) * len(PHASES) * len(PLACES)
-    batched = list(phase_matrix.chosen(CODES, PHASES, PLACES, batch=True))
-    assert {(p, f, c) for p, f, codes in batched for c in codes} == {
-        (p, f, c[0]) for p, f, c in whole
+    whole = set(phase_matrix.chosen(CODES, PHASES, PLACES, RECOVERIES, batch=False))
+    assert len(whole) == len(CODES) * len(PHASES) * len(PLACES) * len(RECOVERIES)
+    batched = list(phase_matrix.chosen(CODES, PHASES, PLACES, RECOVERIES, batch=True))
+    assert {(p, f, c, r) for p, f, codes, r in batched for c in codes} == {
+        (p, f, c[0], r) for p, f, c, r in whole
     }

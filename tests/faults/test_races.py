@@ -58,7 +58,7 @@ def test_many_threads_want_the_same_array_first():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert [found[i] for i in range(4)] == expected
 
     together(job, job)
@@ -196,7 +196,7 @@ def test_injections_while_others_compute():
     together(inject, compute, compute, compute)
     after = error_counts()
     with contextlib.suppress(nt.DeviceError):
-        nt.synchronize(timeout=10)
+        nt.synchronize(timeout=60)
     assert after["struck"] - before["struck"] == sum(fired)
 
 
@@ -212,7 +212,7 @@ def test_threads_that_build_on_what_others_build(streams, program, seed):
     def job(number):
         try:
             built[number] = program.build(streams)
-            start.wait(20)
+            start.wait(60)
             chance = random.Random(seed + number)
             for _ in range(15):
                 i = chance.randrange(len(program.steps))
@@ -236,4 +236,4 @@ def test_threads_that_build_on_what_others_build(streams, program, seed):
     if wrong:
         raise wrong[0]
     with contextlib.suppress(nt.DeviceError):
-        nt.synchronize(timeout=20)
+        nt.synchronize(timeout=60)

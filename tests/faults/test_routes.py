@@ -239,7 +239,7 @@ def failed(shape, dtype=nt.int64):
     nt.eval(x)
     y = x + x
     with nt.testing.inject(nt.default_device(), "page_fault") as injected:
-        nt.async_eval(y).wait(10)
+        nt.async_eval(y).wait(60)
     assert injected.fired == 1
     return y
 

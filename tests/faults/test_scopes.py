@@ -112,7 +112,7 @@ def test_waiting_for_the_work_of_another_scope_does_not_own_it():
         with nt.error_scope("first", raise_on_exit=False) as first:
             held = submit(gate.array())
             x = submit(nt.linalg.inv(nt.zeros((2, 2)) * held))
-            assert gate.entered.wait(10)
+            assert gate.entered.wait(60)
             with nt.error_scope("second") as second:
                 y = submit(x + 1)
                 gate.event.set()
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_the_wait_on_leaving():
     def body():
         with nt.Stream(), nt.error_scope("a"):
             kept.append(submit(gate.array()))
-            assert gate.entered.wait(10)
+            assert gate.entered.wait(60)
             signal.setitimer(signal.ITIMER_REAL, 0.1)
 
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
@@ -168,7 +168,7 @@ def test_ctrl_c_ends_the_wait_on_leaving():
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         gate.event.set()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 100  # the gate would have opened by itself after 120 s
     assert kept[0].item() == 1
 
 
@@ -266,8 +266,8 @@ def test_synchronize_and_drain_errors_leave_scopes_alone():
         kept = [submit(singular())]
     kept.append(submit(out_of_range()))
     with pytest.raises(nt.DeviceIndexError):
-        nt.synchronize(timeout=10)
-    nt.synchronize(timeout=10)
+        nt.synchronize(timeout=60)
+    nt.synchronize(timeout=60)
     assert drain_errors() == []
     assert difference(before) == {"struck": 2, "raised": 1, "unobserved": 1}
     assert len(scope.errors) == 1
@@ -280,7 +280,7 @@ def test_what_a_scope_leaves_unread_is_drained_when_it_has_gone():
     assert drain_errors() == []
     del scope
     gc.collect()
-    nt.synchronize(timeout=10)
+    nt.synchronize(timeout=60)
     [report] = drain_errors()
     assert report is report_of(x)
     assert report.scope == "a"
@@ -296,7 +296,7 @@ def test_work_that_fails_after_its_scope_has_gone_is_drained():
             raise KeyboardInterrupt
         gc.collect()
         gate.event.set()
-        nt.async_eval(x).wait(10)
+        nt.async_eval(x).wait(60)
         [report] = drain_errors()
     assert report.scope == "a"
     assert report is report_of(x)

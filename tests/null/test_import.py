@@ -64,7 +64,7 @@ def test_bad_plans_of_failures(text, words):
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     # Nothing of it was planned.
     with nt.testing.inject("cpu", "io", at=1000) as injected:
-        nt.async_eval(nt.ones(3) + 1).wait(10)
+        nt.async_eval(nt.ones(3) + 1).wait(60)
     assert injected.seen == 1
     assert nt.Device("cpu").error_counts()["unobserved"] == 0
 

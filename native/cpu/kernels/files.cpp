@@ -24,12 +24,12 @@ class File {
   // O_NONBLOCK: a name that has become a pipe must not block the worker. No effect on files.
   explicit File(const char* path) noexcept {
     do {
-      descriptor_ = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+      descriptor_ = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     } while (descriptor_ < 0 && errno == EINTR);
     error_ = descriptor_ < 0 ? errno : 0;
   }
   ~File() {
-    if (descriptor_ >= 0) close(descriptor_);
+    if (descriptor_ >= 0) ::close(descriptor_);
   }
   File(const File&) = delete;
   File& operator=(const File&) = delete;
