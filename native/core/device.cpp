@@ -1,6 +1,7 @@
 // Devices and their streams.
 #include "nitinol/device.h"
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 
@@ -34,9 +35,13 @@ void Device::add(Device* device) { registry().push_back(device); }
 
 Stream* Device::make_stream() {
   std::lock_guard lock(graph_lock());
-  if (!idle_.empty()) {
-    Stream* stream = idle_.back();
-    idle_.pop_back();
+  // What its last owner left running goes by the number that it was submitted under.
+  const auto unused = std::find_if(idle_.begin(), idle_.end(), [](const Stream* stream) {
+    return stream->first_unresolved == nullptr;
+  });
+  if (unused != idle_.end()) {
+    Stream* stream = *unused;
+    idle_.erase(unused);
     // Another number, so that failures of its last owner are not this one's.
     stream->index = next_index_++;
     return stream;

@@ -360,3 +360,20 @@ def test_unobserved_failures_wait_in_order():
     numbers = [report.submission for report in reports]
     assert numbers == sorted(numbers)
     assert difference(before) == {"struck": 100, "drained": 100}
+
+
+def test_a_stream_that_was_dropped_amid_its_work_is_not_given_to_another(gate):
+    dropped = nt.Stream("cpu")
+    with dropped:
+        x = nt.linalg.inv(nt.zeros((2, 2), device="cpu") * gate.array())
+        started = nt.async_eval(x)
+    assert gate.entered.wait(60)
+    number = dropped.index
+    del dropped
+    new = nt.Stream("cpu")
+    gate.event.set()
+    started.wait(60)
+    nt.synchronize(new, timeout=60)
+    with pytest.raises(nt.LinAlgError) as caught:
+        x.tolist()
+    assert caught.value.report.stream == number != new.index
