@@ -363,7 +363,7 @@ def remove_rule(Device device, int number):
     if native.forked():
         return 0, 0
     cdef native.InjectionRule rule = device.device.injector.remove(number)
-    device.device.health.end_injection()
+    device.device.health.end_injection(number)
     return rule.seen, rule.fired
 
 
