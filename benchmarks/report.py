@@ -190,9 +190,11 @@ def _conservation(run: Run) -> Verdict:
 
 
 def held(device: nt.Device) -> dict[str, int]:
-    """Count what is alive once nobody is at work."""
+    """Count what is alive once nobody is at work, and whether the device is."""
     gc.collect()
-    return {"nodes": _runtime.live_nodes(), "bytes": device.memory_stats()["in_use"]}
+    device.drain_errors()  # it keeps those that were met until it is asked
+    closed = device.state in ("suspended", "lost")
+    return _runtime.alive() | {"devices closed": int(closed)}
 
 
 def _nothing_left(run: Run) -> Verdict | None:

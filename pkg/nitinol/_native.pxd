@@ -257,6 +257,11 @@ cdef extern from "nitinol/node.h" namespace "nitinol" nogil:
         @staticmethod
         int64_t alive() noexcept
 
+    int64_t live_reports "nitinol::Report::alive"() noexcept
+    int64_t live_scopes "nitinol::Scope::alive"() noexcept
+    int64_t live_submissions "nitinol::Submission::alive"() noexcept
+    int64_t live_keeps "nitinol::Keep::alive"() noexcept
+
 
 cdef extern from "nitinol/device.h" namespace "nitinol" nogil:
     cdef cppclass Counter "std::atomic<std::uint64_t>":
