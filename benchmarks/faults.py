@@ -26,6 +26,8 @@ INJECTED = (
 # machine has the memory for. The value is the code of the error that they must meet.
 REAL = {"bad_token": "index_out_of_range", "huge_cache": "out_of_memory"}
 PHASES = ("encode", "commit", "completion")
+# Of the requests of a storm, one in so many fails by itself.
+REAL_IN_A_STORM = 40
 
 _CYCLE = (
     ("page_fault", "completion"),
@@ -64,7 +66,8 @@ def parse_faults(text: str, steps: int, units: int, seed: int) -> Callable[[int]
     ----------
     text : str
         ``none``; ``every:N``, which strikes every N-th request by another failure each
-        time; or items ``CODE[/PHASE]@REQUEST`` joined by commas, requests counted from 1.
+        time; ``random:SECONDS``, of which these are the requests that fail by themselves; or
+        items ``CODE[/PHASE]@REQUEST`` joined by commas, requests counted from 1.
     steps : int
         How many steps a request has; the failure comes before a random one of them.
     units : int
@@ -98,13 +101,22 @@ def parse_faults(text: str, steps: int, units: int, seed: int) -> Callable[[int]
             return strike(*_CYCLE[(request // every - 1) % len(_CYCLE)], request)
 
         return periodic
+    if storm_interval(text):
+
+        def by_chance(request):
+            chance = random.Random(f"{seed}/real/{request}")
+            if chance.randrange(REAL_IN_A_STORM):
+                return None
+            return strike(chance.choice(sorted(REAL)), "", request)
+
+        return by_chance
     planned = {}
     for item in text.split(","):
         found = re.fullmatch(r"\s*(\w+)(?:/(\w+))?@([1-9]\d*)\s*", item)
         if found is None:
             raise ValueError(
-                f"The item {item!r} of --faults is not understood; expected 'none', 'every:N' "
-                "or items like 'page_fault/completion@3' joined by commas."
+                f"The item {item!r} of --faults is not understood; expected 'none', 'every:N', "
+                "'random:SECONDS' or items like 'page_fault/completion@3' joined by commas."
             )
         kind, phase, request = found[1], found[2], int(found[3])
         if kind not in INJECTED and kind not in REAL:
@@ -117,6 +129,12 @@ def parse_faults(text: str, steps: int, units: int, seed: int) -> Callable[[int]
             raise ValueError(f"--faults strikes the request {request} twice; expected once.")
         planned[request] = strike(kind, phase or "completion", request)
     return planned.get
+
+
+def storm_interval(text: str) -> float | None:
+    """Give the mean seconds between failures of a schedule ``random:SECONDS``, else None."""
+    found = re.fullmatch(r"random:(\d+\.?\d*|\.\d+)", text)
+    return float(found[1]) or None if found else None
 
 
 def faults_of_environment() -> Counter:

@@ -47,6 +47,7 @@ def generate(
     count: int,
     sampler: Sampler,
     before_step: Callable[[int], None] | None = None,
+    may_retry: Callable[[nt.DeviceError], bool] | None = None,
 ) -> Iterator[int]:
     """Answer a prompt token by token: one pass over the prompt, then one step a token.
 
@@ -64,6 +65,8 @@ def generate(
         What chooses them.
     before_step : callable, optional
         Called with the number of the step before each one is built; 0 is the prompt.
+    may_retry : callable, optional
+        Called with the error of a step that failed: whether to compute it again.
 
     Yields
     ------
@@ -75,6 +78,26 @@ def generate(
     for step in range(count):
         if before_step is not None:
             before_step(step)
-        token = sampler(model(nt.asarray(np.asarray(tokens, dtype=np.int64)), cache))
+        logits = model(nt.asarray(np.asarray(tokens, dtype=np.int64)), cache)
+        try:
+            token = sampler(logits)
+        except nt.DeviceError as error:
+            if may_retry is None:
+                raise
+            token = _again(logits, cache, sampler, error, may_retry)
         yield token
         tokens = [token]
+
+
+def _again(logits, cache, sampler, error, may_retry) -> int:
+    """Compute a failed step until it succeeds or is given up."""
+    while may_retry(error):
+        try:
+            # The arrays of the cache that the step spoilt are bound to what is computed now.
+            nt.retry(logits, *cache.keys, *cache.values, timeout=STEP_TIMEOUT)
+            return sampler(logits)
+        except nt.DeviceError as again:
+            error = again.with_traceback(None)  # it would refer to this frame, and that to it
+        except nt.RecoveryError:  # the device is lost or suspended
+            break
+    raise error

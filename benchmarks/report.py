@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import nitinol as nt
+from nitinol import _runtime
 from serving import Result
 
 # Growth within a phase that still counts as flat. Latency is noisy on a shared machine;
@@ -40,8 +42,10 @@ class Run:
     memory: list[tuple[float, int]]
     phases: dict[str, tuple[float, float]]  # begin and end
     unclaimed: list
-    struck: int  # failures by the device's own count
+    counts: Mapping[str, int]  # what Device.error_counts counted
     extra: Counter  # codes that NITINOL_FAULTS asks for on top of the plan
+    fired: Counter | None = None  # of a storm: how many units each (code, phase) struck
+    held: tuple[dict, dict] | None = None  # before and after the storm
 
     def of(self, phase: str) -> list[Result]:
         """Select the results of one phase."""
@@ -49,9 +53,12 @@ class Run:
 
 
 def outcome(result: Result, answers: Mapping[int, list[int]]) -> str:
-    """Name what became of a request: same, different, struck, untyped or hung."""
+    """Name what became of a request: same, left, different, struck, untyped or hung."""
     if result.error is None:
-        return "same" if result.tokens == answers[result.request.subject] else "different"
+        answer = answers[result.request.subject]
+        if result.left:
+            return "left" if result.tokens == answer[: len(result.tokens)] else "different"
+        return "same" if result.tokens == answer else "different"
     if isinstance(result.error, nt.WaitTimeoutError):
         return "hung"
     return "struck" if isinstance(result.error, nt.DeviceError) else "untyped"
@@ -62,7 +69,8 @@ def line(result: Result, answers: Mapping[int, list[int]]) -> str:
     verdict = outcome(result, answers)
     first = "      -" if result.first_token is None else f"{result.first_token:6.2f}s"
     text = {
-        "same": "ok",
+        "same": "ok" if not result.retries else f"ok, {result.retries} steps computed again",
+        "left": "the client went away",
         "different": "WRONG: the tokens differ from those without failures",
     }.get(verdict, f"{'' if verdict == 'struck' else verdict.upper() + ' '}{_describe(result)}")
     return (
@@ -96,7 +104,8 @@ def verdicts(run: Run) -> list[Verdict]:
             seen["different"] == 0 and healthy > 0,
             f"{seen['same']} of {healthy} identical",
         ),
-        _blame(run),
+        _blame(run) if run.fired is None else _conservation(run),
+        _nothing_left(run),
     ]
     for phase in [p for p in run.phases if p != WARM_UP]:
         out += [_flat_latency(run, phase), _flat_memory(run, phase)]
@@ -128,18 +137,80 @@ def _blame(run: Run) -> Verdict:
     met += Counter(r.code for r in run.unclaimed)
     lost, surplus = planned - met, met - planned - run.extra
     reported = sum(len(r.reports) for r in run.results) + len(run.unclaimed)
-    kept = not (wrong or lost or surplus or run.unclaimed) and reported == run.struck
+    kept = not (wrong or lost or surplus or run.unclaimed) and reported == run.counts["struck"]
     return Verdict(
         "each failure is met once, by the request that it struck",
         kept,
-        f"{planned.total()} planned, {run.struck} struck by the device's count, {reported} "
-        f"reported by errors, {lost.total()} lost, "
+        f"{planned.total()} planned, {run.counts['struck']} struck by the device's count, "
+        f"{reported} reported by errors, {lost.total()} lost, "
         f"{surplus.total()} too many, {wrong} at another request, {len(run.unclaimed)} unclaimed",
     )
 
 
+def _conservation(run: Run) -> Verdict:
+    """Check that each failure of a storm was mended, or met where it struck, and only there.
+
+    What a request meets without an injection is what it brought about itself, or that the
+    device was lost before. Its scope has what it met. Failures of clients that left are drained,
+    by whoever comes next.
+    """
+    drained = [*run.unclaimed, *(r for result in run.results for r in result.drained)]
+    seen = [*drained, *(r for result in run.results for r in result.reports)]
+    left = {result.request.scope for result in run.results if result.left}
+    wrong = sum(r.scope not in left for r in drained)
+    for result in run.results:
+        strike, reports = result.request.strike, result.reports
+        if strike and not result.error and not result.left:
+            wrong += 1  # a request that had to fail did not
+        if result.collected is not None and set(result.collected) != set(reports):
+            wrong += 1
+        for r in reports:
+            own = strike is not None and r.code == strike.code
+            refused = nt.errors.exception_class(r.code) is nt.DeviceLostError
+            here = r.stream == result.stream and r.scope == result.request.scope
+            wrong += not (here and (r.injected or own or refused))
+    fired, counts = run.fired.total(), run.counts
+    twice = len(seen) - len(set(seen))
+    # The device tries work again that memory could not be had for, and says nothing of that.
+    injected = sum(r.injected for r in seen)
+    shortages = sum(r.code == "out_of_memory" and not r.injected for r in seen)
+    uncounted = injected + counts["recovered"] + counts["suppressed"] - fired
+    kept = (
+        not (wrong or twice or counts["unobserved"])
+        and counts["struck"] == len(seen) + counts["recovered"]
+        and 0 <= uncounted <= shortages
+    )
+    return Verdict(
+        "every failure is met once, where it struck, or mended",
+        kept,
+        f"{fired} injected, {counts['struck']} struck by the device's count, "
+        f"{counts['recovered']} mended by it, {counts['suppressed']} suppressed, {len(seen)} "
+        f"reported ({injected} of them injected), {twice} twice, {wrong} where they did not strike",
+    )
+
+
+def held(device: nt.Device) -> dict[str, int]:
+    """Count what is alive once nobody is at work, and whether the device is."""
+    gc.collect()
+    device.drain_errors()  # it keeps those that were met until it is asked
+    closed = device.state in ("suspended", "lost")
+    return _runtime.alive() | {"devices closed": int(closed)}
+
+
+def _nothing_left(run: Run) -> Verdict | None:
+    if run.held is None:
+        return None
+    before, after = run.held
+    changes = [f"{n:+d} {name}" for name, n in _difference(after, before).items()]
+    return Verdict("nothing stays behind", before == after, ", ".join(changes))
+
+
+def _difference(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    return {name: n - before[name] for name, n in after.items()}
+
+
 def _flat_latency(run: Run, phase: str) -> Verdict | None:
-    latencies = [r.latency for r in run.of(phase) if r.error is None]
+    latencies = [r.latency for r in run.of(phase) if r.error is None and not r.left]
     if len(latencies) < MIN_SAMPLES:
         return None
     middle = len(latencies) // 2
@@ -183,7 +254,7 @@ def table(run: Run) -> str:
         return f"{statistics.median(values):.2f} s" if values else "-"
 
     def good(results):
-        return [r for r in results if r.error is None]
+        return [r for r in results if r.error is None and not r.left]
 
     def count(kind):
         return lambda results: str(sum(outcome(r, run.answers) == kind for r in results))
@@ -204,6 +275,8 @@ def table(run: Run) -> str:
     row("answered as without failures", count("same"))
     row("answered differently", count("different"))
     row("struck by a failure", count("struck"))
+    row("left by the client", count("left"))
+    row("steps computed again", lambda results: str(sum(r.retries for r in results)))
     row("median latency", lambda results: median(r.latency for r in good(results)))
     row("median time to first token", lambda results: median(r.first_token for r in good(results)))
     row("prompt tokens a second and thread", prefill)
@@ -272,6 +345,7 @@ def write_json(run: Run, judged: Sequence[Verdict], settings: Mapping, path: Pat
             "latency": r.latency,
             "first_token": r.first_token,
             "tokens": r.tokens,
+            "retries": r.retries,
             "planned": asdict(r.request.strike) if r.request.strike else None,
             "outcome": outcome(r, run.answers),
             "codes": [x.code for x in r.reports],
@@ -285,5 +359,8 @@ def write_json(run: Run, judged: Sequence[Verdict], settings: Mapping, path: Pat
         "phases": run.phases,
         "results": results,
         "memory": run.memory,
+        "counts": run.counts,
+        "fired": None if run.fired is None else {"/".join(k): n for k, n in run.fired.items()},
+        "held": run.held,
     }
     path.write_text(json.dumps(data, indent=1, default=str) + "\n")

@@ -16,6 +16,25 @@ from llama import Cache, Llama
 
 # 768 TiB of keys and values a layer for the smallest model: more than can be addressed.
 HUGE_CAPACITY = 1 << 40
+# A worker whose device was lost does not ask for more at once.
+PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Client:
+    """What becomes of a request in a storm besides its answer.
+
+    Its work is done in an error scope of its own. A step that an injection struck is computed
+    again up to `retries` times. During the step number `leaves` the client goes away: what was
+    started is dropped unread, and its failures are left to whoever drains the device.
+    """
+
+    retries: int = 0
+    leaves: int | None = None
+
+
+class ClientLeft(Exception):
+    """Nobody waits for this request any more."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,12 @@ class Request:
     temperature: float
     seed: int
     strike: Strike | None = None
+    client: Client | None = None
+
+    @property
+    def scope(self) -> str | None:
+        """The name of the error scope of the request's work."""
+        return f"request {self.number}" if self.client else None
 
 
 @dataclass
@@ -44,11 +69,17 @@ class Result:
     first_token: float | None = None
     tokens: list[int] = field(default_factory=list)
     error: Exception | None = None
+    retries: int = 0  # how often a step was computed again
+    mended: list = field(default_factory=list)  # the reports that these were for
+    left: bool = False  # whether the client went away
+    collected: tuple | None = None  # the reports of the request's scope, if it had one
+    drained: tuple = ()  # reports of requests whose clients went away, this one or others
 
     @property
     def reports(self) -> tuple:
-        """The reports of the device error that struck the request, if one did."""
-        return tuple(self.error.reports) if isinstance(self.error, nt.DeviceError) else ()
+        """The reports of the device errors that the request met, each once."""
+        last = self.error.reports if isinstance(self.error, nt.DeviceError) else ()
+        return tuple(dict.fromkeys((*self.mended, *last)))
 
 
 class Worker:
@@ -71,8 +102,12 @@ class Worker:
         begin = time.perf_counter()
         result = Result(request, phase, self.index, self.stream.index, begin - clock)
         strike, cache, prompt = request.strike, self._cache, list(request.prompt)
+        client = request.client or Client()
+        scope = nt.error_scope(request.scope) if request.scope else None
         try:
             with self.stream, ExitStack() as injections:
+                if scope:
+                    injections.enter_context(scope.attach())
                 if strike and strike.kind == "bad_token":
                     prompt[len(prompt) // 2] = self.model.config.vocabulary + 7
                 if strike and strike.kind == "huge_cache":
@@ -88,18 +123,39 @@ class Worker:
                             )
                         )
 
+                def may_retry(error):
+                    tired = result.retries == client.retries
+                    if tired or not all(report.injected for report in error.reports):
+                        return False
+                    result.retries += 1
+                    result.mended += error.reports
+                    return True
+
+                def sample(logits):
+                    if len(result.tokens) == client.leaves:
+                        nt.async_eval(logits)
+                        raise ClientLeft
+                    return sampler(logits)
+
                 sampler = Sampler(request.temperature, request.seed)
                 for token in generate(
-                    self.model, cache, prompt, request.tokens, sampler, before_step
+                    self.model, cache, prompt, request.tokens, sample, before_step, may_retry
                 ):
                     if not result.tokens:
                         result.first_token = time.perf_counter() - begin
                     result.tokens.append(token)
+        except ClientLeft:
+            result.left, self._cache = True, None
         except Exception as error:  # a server outlives every error of a request
-            # Its traceback would keep the frames of this call alive, and with them the cache.
+            # Tracebacks would keep the frames of this call alive, and with them the cache.
             result.error = error.with_traceback(None)
+            error.__context__ = None
             self._cache = None
         result.latency = time.perf_counter() - begin
+        if scope:
+            result.collected = None if result.left else tuple(scope.errors)
+            scope = None
+            result.drained = tuple(self.device.drain_errors())
         return result
 
 
@@ -136,7 +192,12 @@ class Server:
             try:
                 worker = Worker(self.model, self.device, self.capacity, index)
                 while (request := take()) is not None:
-                    results.put(worker.answer(request, phase, self.clock))
+                    result = worker.answer(request, phase, self.clock)
+                    lost = isinstance(result.error, nt.DeviceLostError)
+                    results.put(result)
+                    del result  # a thread that waits holds nothing
+                    if lost:
+                        time.sleep(PAUSE)
             finally:
                 results.put(None)
 
@@ -162,7 +223,7 @@ class Server:
             nt.synchronize(self.device, timeout=60)
         except nt.DeviceError as error:
             return list(error.reports)
-        return []
+        return self.device.drain_errors()  # of clients that left
 
 
 def until(deadline: float, make: Callable[[int], Request], first: int) -> Iterator[Request]:

@@ -82,7 +82,16 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default="every:4",
         metavar="SCHEDULE",
         help="none, every:N, or CODE[/PHASE]@REQUEST joined by commas, as in "
-        "page_fault@3,out_of_memory/commit@7,bad_token@9,huge_cache@12 (default: every:4)",
+        "page_fault@3,out_of_memory/commit@7,bad_token@9,huge_cache@12 (default: every:4); or "
+        "random:SECONDS, failures of every code in every phase, so many seconds apart on average, "
+        "that several threads inject at any time",
+    )
+    p.add_argument(
+        "--recovery",
+        choices=("none", "default", "alternate"),
+        default="none",
+        help="whether the device mends by itself what it can (default: none, so that each "
+        "planned failure is met); alternate changes it now and then, for random:SECONDS",
     )
     p.add_argument("--temperature", type=lambda t: positive(t, zero=True), default=0.0, metavar="T")
     p.add_argument("--seed", type=whole(0), default=0, metavar="N")
@@ -115,8 +124,8 @@ def load(options):
 
     try:
         device = nt.Device(options.device) if options.device else nt.default_device()
-        # Each planned failure is to be met: none is mended before anybody sees it.
-        device.recovery = nt.RecoveryPolicy.none()
+        default = options.recovery == "default"
+        device.recovery = nt.RecoveryPolicy() if default else nt.RecoveryPolicy.none()
         path = options.model or fetch_model()
     except (DownloadError, ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
@@ -200,7 +209,7 @@ def make_prompts(tokenizer, context: int) -> list[tuple[int, ...]]:
 
 def serve(options) -> int:
     """Serve requests without and with failures, and show what became of them."""
-    from faults import faults_of_environment, parse_faults
+    from faults import faults_of_environment, parse_faults, storm_interval
 
     context, tokens = options.context or 512, options.tokens or 32
     need("tqdm", "matplotlib")
@@ -214,6 +223,9 @@ def serve(options) -> int:
         parse_faults(options.faults, steps=1, units=1, seed=options.seed)  # before the long load
     except ValueError as error:
         raise UsageError(str(error)) from error
+    every = storm_interval(options.faults)
+    if options.recovery != "none" and not every:
+        raise UsageError("--recovery is for --faults random:SECONDS alone.")
     device, model, tokenizer = load(options)
     check_length(model, context, tokens)
     units = 8 * model.config.layers  # fewer than any step has
@@ -225,17 +237,19 @@ def serve(options) -> int:
     import report
     from memory import MemorySampler
     from serving import Request, Server, until
+    from storm import Storm, some_client
 
     def request(number, strikes=True):
         subject = (number - 1) % SUBJECTS
         strike = plan(number) if strikes else None
         seed = options.seed + subject
         prompt = prompts[subject]
-        return Request(number, subject, prompt, tokens, options.temperature, seed, strike)
+        client = some_client(number, tokens, options.seed) if every and strikes else None
+        return Request(number, subject, prompt, tokens, options.temperature, seed, strike, client)
 
     server = Server(model, device, context + tokens)
-    run = report.Run({}, [], [], {}, [], 0, faults_of_environment())
-    struck_before = device.error_counts()["struck"]
+    run = report.Run({}, [], [], {}, [], {}, faults_of_environment())
+    counts = device.error_counts()
 
     def phase(name: str, requests: Iterable[Request], threads: int, total: int | None):
         begin = time.perf_counter() - server.clock
@@ -244,6 +258,8 @@ def serve(options) -> int:
             for result in server.serve(requests, name, threads):
                 if name == "reference" and result.error is None:
                     run.answers[result.request.subject] = result.tokens
+                if result.tokens == run.answers.get(result.request.subject):
+                    result.tokens = run.answers[result.request.subject]  # one list for all
                 results.append(result)
                 bar.write(report.line(result, run.answers), file=sys.stdout)
                 bar.update()
@@ -252,7 +268,8 @@ def serve(options) -> int:
         begin = run.phases.get(name, (begin,))[0]
         run.phases[name] = (begin, time.perf_counter() - server.clock)
 
-    with MemorySampler(server.clock) as memory:
+    # The samples of an hour are not to be what grows.
+    with MemorySampler(server.clock, max(0.25, (options.duration or 0) / 2000)) as memory:
         # NITINOL_FAULTS may strike here too: every subject needs one answer without a failure.
         first = (request(n, strikes=False) for n in range(1, SUBJECTS + 1))
         phase("reference", first, 1, SUBJECTS)
@@ -264,7 +281,15 @@ def serve(options) -> int:
                 return 1
             again = (request(number, strikes=False) for number in missing)
             phase("reference", again, 1, len(missing))
-        if options.duration:
+        if every:
+            requests, total = map(request, range(1, options.requests + 1)), options.requests
+            if options.duration:
+                requests, total = until(time.perf_counter() + options.duration, request, 1), None
+            before = report.held(device)
+            with Storm(device, every, 4 * units, options.seed, options.recovery) as storm:
+                phase("storm", requests, options.threads, total)
+            run.fired, run.held = storm.fired, (before, report.held(device))
+        elif options.duration:
             half = options.duration / 2
             phase("sequential", until(time.perf_counter() + half, request, 1), 1, None)
             done = len(run.of("sequential"))
@@ -277,7 +302,7 @@ def serve(options) -> int:
             if options.requests > half:
                 phase("concurrent", rest, options.threads, options.requests - half)
     run.memory = memory.samples
-    run.struck = device.error_counts()["struck"] - struck_before
+    run.counts = {name: n - counts[name] for name, n in device.error_counts().items()}
     judged = report.verdicts(run)
     print(f"\n{report.table(run)}\n")
     for verdict in judged:

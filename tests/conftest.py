@@ -1,8 +1,12 @@
-"""What every test has: a device to run on, and one profile of examples for property tests."""
+"""What every test has: a device to run on, and a look at what it leaves behind.
+
+There is one profile of examples for all property tests.
+"""
 
 import hypothesis
 import pytest
 
+import leaks
 import nitinol as nt
 from lacks import skip_what_it_lacks
 
@@ -30,3 +34,30 @@ def device(request):
     skip_what_it_lacks(request, request.param)
     with nt.Stream(request.param):
         yield request.param
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Remember that a test failed: its traceback holds what it worked on."""
+    report = yield
+    item.failed = getattr(item, "failed", False) or report.failed
+    return report
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_collections():
+    """Garbage is looked for after many tests."""
+    leaks.freeze()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request):
+    """Nodes, buffers, reports and all else are as many as before, and every failure was met."""
+    before, unmet = leaks.alive()
+    assert not unmet
+    yield
+    if request.node.failed:
+        return
+    unmet = leaks.alive()[1]
+    assert not unmet
+    assert not leaks.left_behind(before)

@@ -25,6 +25,12 @@ InjectionRule Injector::remove(int number) {
   return rule;
 }
 
+bool Injector::holds(int number) const noexcept {
+  std::lock_guard lock(mutex_);
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [&](const auto& entry) { return entry.first == number; });
+}
+
 Fault Injector::draw(Phase& phase) noexcept {
   Fault fault;
   std::lock_guard lock(mutex_);
@@ -35,7 +41,7 @@ Fault Injector::draw(Phase& phase) noexcept {
     if (hit && fault.code == Code::none) {
       ++rule.fired;
       fault.code = rule.code;
-      fault.injected = true;
+      fault.injection = number;
       fault.raw = rule.raw;
       phase = rule.phase;
     }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "nitinol/error.h"
+#include "nitinol/inject.h"
 #include "nitinol/notice.h"
 
 namespace nitinol {
@@ -104,6 +105,11 @@ Code unmerged(Code code, std::int64_t raw) noexcept {
   return code;
 }
 
+// Was the work turned away, and never submitted?
+bool refused(const Fault& fault) noexcept {
+  return row(fault.code).worst >= Condition::suspended && fault.args[0] != 0;
+}
+
 std::int64_t backoff(const RecoveryPolicy& policy, std::uint32_t attempt) noexcept {
   const std::int64_t first = std::clamp<std::int64_t>(policy.victim_backoff, 0, longest_backoff);
   return std::min(first << std::min<std::uint32_t>(attempt, 30), longest_backoff);
@@ -168,20 +174,29 @@ void Health::failed(Code code) noexcept {
 }
 
 void Health::failed(const Fault& fault, std::int64_t now) noexcept {
+  // It may be met when the device takes work again, and says nothing of how it is then.
+  if (refused(fault)) return;
   std::lock_guard lock(mutex_);
   successes_.store(0, std::memory_order_relaxed);
   const Condition before = condition();
   const Condition after = after_failure(before, fault.code);
   if (counts_against_budget(fault.code)) blame(now);
   if (after == Condition::lost && before != Condition::lost) {
-    injected_loss_ = fault.injected;
+    loss_ = fault.injection;
     before_loss_ = before;
     refusal_ = Fault{};
     refusal_.code = fault.code;
     refusal_.args[0] = 1;
     closed_.store(true, std::memory_order_release);
   }
-  if (after == Condition::lost || !counts_against_budget(fault.code)) return enter(after);
+  if (after == Condition::lost) {
+    // On purpose before, and now for real.
+    if (fault.injection == 0 && row(fault.code).worst == Condition::lost) loss_ = 0;
+    enter(after);
+    if (loss_ != 0 && injector_ && !injector_->holds(loss_)) regain();
+    return;
+  }
+  if (!counts_against_budget(fault.code)) return enter(after);
   const std::uint32_t count = culprits(now);
   // Whether it may be tried again is not asked here, only whether that was one too many.
   if (!decide(fault.code, fault.raw, 0, policy_, {after, count}).suspend) return enter(after);
@@ -226,10 +241,13 @@ bool Health::reset() noexcept {
   return true;
 }
 
-void Health::end_injection() noexcept {
+void Health::end_injection(int number) noexcept {
   std::lock_guard lock(mutex_);
-  if (condition() != Condition::lost || !injected_loss_) return;
-  injected_loss_ = false;
+  if (number != 0 && loss_ == number) regain();
+}
+
+void Health::regain() noexcept {
+  loss_ = 0;
   successes_.store(0, std::memory_order_relaxed);
   closed_.store(false, std::memory_order_release);
   enter(before_loss_);

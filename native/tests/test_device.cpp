@@ -116,7 +116,7 @@ void test_threads(unsigned seed) {
           CHECK(nodes[i]->state() == State::poisoned);
           ++poisoned;
           for (const Ref<Report>& report : nodes[i]->poison()->roots()) {
-            CHECK(report->fault.code == Code::page_fault && report->fault.injected);
+            CHECK(report->fault.code == Code::page_fault && report->fault.injection != 0);
             device().record.observe(*report, Observer::raised);
           }
         }

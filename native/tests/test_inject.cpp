@@ -35,7 +35,7 @@ void test_counting() {
   CHECK(injector.draw(phase).code == Code::none && injector.draw(phase).code == Code::none);
   CHECK(phase == Phase::completion);
   const Fault fault = injector.draw(phase);
-  CHECK(fault.code == Code::timeout && fault.injected && fault.raw == 42);
+  CHECK(fault.code == Code::timeout && fault.injection != 0 && fault.raw == 42);
   CHECK(phase == Phase::commit);
   CHECK(strikes(injector, 5) == std::vector<int>{1});
   const InjectionRule left = injector.remove(number);
@@ -98,7 +98,7 @@ void test_fault_slot() {
     CHECK(slot.failed());
     CHECK(slot.get().code == Code::index_out_of_range && slot.get().args[0] == 4);
     CHECK(slot.get().args[1] == 1 && slot.get().args[2] == 2 && slot.get().native == 3);
-    CHECK(!slot.get().injected);
+    CHECK(slot.get().injection == 0);
   }
   FaultSlot last;
   last.raise(std::numeric_limits<std::int64_t>::max(), Code::io);

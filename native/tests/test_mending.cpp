@@ -31,7 +31,7 @@ void test_turned_away() {
   Ref<Submission> submission = device.next();
   Runner::skip_unwanted(*submission);
   const Fault refusal = Runner::turn_away(device, *submission);
-  CHECK(refusal.code == Code::access_revoked && refusal.args[0] == 1 && !refusal.injected);
+  CHECK(refusal.code == Code::access_revoked && refusal.args[0] == 1 && refusal.injection == 0);
   device.finish(submission, refusal);
   CHECK(a->poison()->roots()[0]->fault.code == Code::access_revoked);
   CHECK(a->poison() != failed->poison() && b->poison() == failed->poison());

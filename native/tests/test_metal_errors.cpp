@@ -74,7 +74,7 @@ void every_row() {
     CHECK(fault.domain == Domain::command_buffer);
     CHECK(fault.native == static_cast<std::int32_t>(row.code));
     CHECK(fault.raw == (row.raw == no_raw ? 0 : row.raw));
-    CHECK(!fault.injected);
+    CHECK(fault.injection == 0);
     CHECK(retryable(fault.code) == row.retryable);
     CHECK(after_failure(Condition::ok, fault.code) == row.condition);
     CHECK(ends_device(fault.code) == (row.condition == Condition::lost));

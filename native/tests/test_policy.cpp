@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "nitinol/error.h"
+#include "nitinol/inject.h"
 #include "nitinol/policy.h"
 
 using namespace nitinol;
@@ -191,10 +192,10 @@ void test_decisions() {
   }
 }
 
-Fault fault_of(Code code, bool injected = false) {
+Fault fault_of(Code code, int injection = 0) {
   Fault fault;
   fault.code = code;
-  fault.injected = injected;
+  fault.injection = injection;
   return fault;
 }
 
@@ -218,7 +219,10 @@ void test_culprit_budget() {
   // What was under way does not open it again; a reset does, and forgets.
   for (std::uint32_t i = 0; i < 3 * successes_to_recover; ++i) health.succeeded();
   CHECK(!health.takes_work());
+  const Fault refusal = health.refusal();
   CHECK(health.reset() && health.takes_work() && health.condition() == Condition::ok);
+  health.failed(refusal);  // what was turned away before the reset
+  CHECK(health.condition() == Condition::ok);
   health.failed(fault_of(Code::page_fault), 1150);
   health.failed(fault_of(Code::page_fault), 1151);
   CHECK(health.takes_work());
@@ -247,18 +251,56 @@ void test_lost() {
   for (Code code : {Code::access_revoked, Code::device_removed, Code::submissions_ignored}) {
     Health health;
     health.failed(Code::timeout);
-    health.failed(fault_of(code, true));
+    health.failed(fault_of(code, 1));
     CHECK(!health.takes_work() && !health.reset());
     CHECK(health.refusal().code == code && health.refusal().args[0] == 1);
     health.failed(health.refusal());
     // Lost on purpose only.
-    health.end_injection();
+    health.end_injection(2);
+    CHECK(!health.takes_work());
+    health.end_injection(1);
     CHECK(health.takes_work() && health.condition() == Condition::degraded);
     health.failed(code);
-    health.failed(fault_of(code, true));
-    health.end_injection();
+    health.failed(fault_of(code, 1));
+    health.end_injection(1);
     CHECK(!health.takes_work() && health.condition() == Condition::lost);
   }
+}
+
+// What an injection struck may be met when it has ended.
+void test_lost_too_late() {
+  Injector injector;
+  Health health(nullptr, &injector);
+  const int ended = injector.add({});
+  const int holds = injector.add({});
+  injector.remove(ended);
+  health.end_injection(ended);
+  health.failed(fault_of(Code::device_removed, ended));
+  CHECK(health.takes_work() && health.condition() == Condition::ok);
+  health.failed(fault_of(Code::device_removed, holds));
+  CHECK(!health.takes_work());
+  health.failed(fault_of(Code::device_removed, ended));
+  CHECK(!health.takes_work());
+  const Fault refusal = health.refusal();
+  injector.remove(holds);
+  health.end_injection(holds);
+  CHECK(health.takes_work());
+  health.failed(refusal);  // what was turned away meanwhile
+  CHECK(health.takes_work() && health.condition() == Condition::ok);
+  // For real as well, while it is lost on purpose.
+  const int another = injector.add({});
+  health.failed(fault_of(Code::device_removed, another));
+  health.failed(health.refusal());
+  health.failed(Code::timeout);
+  injector.remove(another);
+  health.end_injection(another);
+  CHECK(health.takes_work());
+  const int last = injector.add({});
+  health.failed(fault_of(Code::device_removed, last));
+  health.failed(Code::access_revoked);
+  injector.remove(last);
+  health.end_injection(last);
+  CHECK(!health.takes_work());
 }
 
 void test_health_of_many_threads() {
@@ -299,6 +341,7 @@ int main() {
   test_decisions();
   test_culprit_budget();
   test_lost();
+  test_lost_too_late();
   test_health_of_many_threads();
   test_names();
 }

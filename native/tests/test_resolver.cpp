@@ -166,7 +166,7 @@ void test_injected() {
     schedule(roots, false);
     device.run_all();
     CHECK(nodes[0]->state() == State::ready && nodes[3]->state() == State::ready);
-    CHECK(root(nodes[1]).phase == phase && root(nodes[1]).fault.injected);
+    CHECK(root(nodes[1]).phase == phase && root(nodes[1]).fault.injection != 0);
     CHECK(root(nodes[2]).unit == 2);
     CHECK(device.units_run == 2);
     const InjectionRule left = device.injector.remove(number);

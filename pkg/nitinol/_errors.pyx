@@ -57,10 +57,10 @@ cdef object to_report(Report* report):
         arrays=tuple(arrays),
         retryable=native.retryable(report.fault.code),
         culprit=native.culprit(report.fault.code),
-        injected=report.fault.injected,
+        injected=report.fault.injection != 0,
         native_code=report.fault.native,
         raw_code=report.fault.raw,
-        domain=("errno" if code == "io" and not report.fault.injected
+        domain=("errno" if code == "io" and report.fault.injection == 0
                 else _domains[<int> report.fault.domain]),
         secondary=(None if report.secondary == native.Code.none
                    else native.code_name(report.secondary).decode()),

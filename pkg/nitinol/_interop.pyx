@@ -19,6 +19,7 @@ from nitinol._device cimport Device, wrap_device
 from nitinol._graph cimport dtype_number, dtype_object
 from nitinol._stream cimport current_stream, stream_on
 
+import copy as copies
 from threading import get_ident
 
 import numpy
@@ -170,9 +171,17 @@ def fill_buffer(Array x, size_t buffer, int flags):
     except DeviceError:
         raise
     except BaseException as error:
-        _interrupted = <size_t> <PyObject*> x, get_ident(), error
+        _interrupted = <size_t> <PyObject*> x, get_ident(), without_frames(error)
         raise
     PyObject_GetBuffer(typed_export(held), <Py_buffer*> buffer, flags)
+
+
+cdef object without_frames(error):
+    """Return a copy of an exception: those that only keep it keep no frames, and their arrays."""
+    try:
+        return copies.copy(error)
+    except Exception:  # of its class's own
+        return error
 
 
 def array_protocol(Array x, dtype, copy):

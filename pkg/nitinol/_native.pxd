@@ -77,7 +77,7 @@ cdef extern from "nitinol/fault.h" namespace "nitinol" nogil:
     Code code_from_name(const char*) noexcept
     cdef cppclass Fault:
         Code code
-        cbool injected
+        int injection
         int32_t native
         int64_t raw
         int64_t args[4]
@@ -102,7 +102,7 @@ cdef extern from "nitinol/policy.h" namespace "nitinol" nogil:
     cdef cppclass Health:
         Condition condition() noexcept
         cbool reset() noexcept
-        void end_injection() noexcept
+        void end_injection(int number) noexcept
         RecoveryPolicy policy() noexcept
         void set_policy(const RecoveryPolicy&) noexcept
 
@@ -277,6 +277,11 @@ cdef extern from "nitinol/node.h" namespace "nitinol" nogil:
 
         @staticmethod
         int64_t alive() noexcept
+
+    int64_t live_reports "nitinol::Report::alive"() noexcept
+    int64_t live_scopes "nitinol::Scope::alive"() noexcept
+    int64_t live_submissions "nitinol::Submission::alive"() noexcept
+    int64_t live_keeps "nitinol::Keep::alive"() noexcept
 
 
 cdef extern from "nitinol/device.h" namespace "nitinol" nogil:

@@ -366,7 +366,7 @@ def remove_rule(Device device, int number):
     if native.forked():
         return 0, 0
     cdef native.InjectionRule rule = device.device.injector.remove(number)
-    device.device.health.end_injection()
+    device.device.health.end_injection(number)
     return rule.seen, rule.fired
 
 
@@ -401,9 +401,19 @@ def instruction_set():
     return native.instruction_set().decode()
 
 
-def live_nodes():
-    """Return how many nodes the process holds; for leak tests."""
-    return native.Node.alive()
+def alive():
+    """Return how many objects of each kind the core holds; for tests of leaks.
+
+    ``objects`` are those of Python, ``bytes`` the memory of arrays on all devices. Of a failure
+    the device itself may hold the report, observed or not, until it is next drained.
+    """
+    cdef size_t i
+    cdef size_t in_use = 0
+    for i in range(native.device_count()):
+        in_use += native.device_at(i).memory.stats().in_use
+    return {"nodes": native.Node.alive(), "submissions": native.live_submissions(),
+            "reports": native.live_reports(), "scopes": native.live_scopes(),
+            "objects": native.live_keeps(), "bytes": in_use}
 
 
 # --- exit ----------------------------------------------------------------------------------

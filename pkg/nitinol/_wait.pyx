@@ -165,6 +165,34 @@ cdef int evaluate(
     return check_settled(nodes, count)
 
 
+cdef list _of(device_or_stream):
+    """Return the devices that are meant."""
+    if device_or_stream is None:
+        return devices()
+    if isinstance(device_or_stream, Stream):
+        return [(<Stream> device_or_stream).device]
+    return [wrap_device((<Device> Device(device_or_stream)).device)]
+
+
+def wait_for_work(device_or_stream=None, timeout=None):
+    """Wait as `synchronize` does, but observe nothing; return the stream's number, or -1."""
+    cdef native.Evaluation* evaluation
+    cdef native.Stream* stream = NULL
+    check_open()
+    if isinstance(device_or_stream, Stream):
+        stream = (<Stream> device_or_stream).stream
+    cdef list wanted = _of(device_or_stream)
+    cdef double deadline = deadline_after(timeout)
+    for device in wanted:
+        evaluation = native.pending_work((<Device> device).device, stream)
+        try:
+            wait_for(evaluation, timeout, deadline)
+        finally:
+            evaluation.release()
+    reclaim()
+    return -1 if stream == NULL else stream.index
+
+
 def synchronize(device_or_stream=None, timeout=None):
     """Wait for the work given so far, and raise every failure that nobody has observed.
 
@@ -184,29 +212,10 @@ def synchronize(device_or_stream=None, timeout=None):
     WaitTimeoutError
         If the work is not done in time. It goes on.
     """
-    cdef native.Evaluation* evaluation
-    cdef native.Stream* stream = NULL
-    cdef list wanted
-    check_open()
-    if device_or_stream is None:
-        wanted = devices()
-    elif isinstance(device_or_stream, Stream):
-        stream = (<Stream> device_or_stream).stream
-        wanted = [(<Stream> device_or_stream).device]
-    else:
-        wanted = [wrap_device((<Device> Device(device_or_stream)).device)]
-    cdef double deadline = deadline_after(timeout)
     found = []
-    for device in wanted:
-        evaluation = native.pending_work((<Device> device).device, stream)
-        try:
-            wait_for(evaluation, timeout, deadline)
-        finally:
-            evaluation.release()
-    for device in wanted:
-        found += collect((<Device> device).device, native.Observer.raised,
-                         -1 if stream == NULL else <int64_t> stream.index, True)
-    reclaim()
+    index = wait_for_work(device_or_stream, timeout)
+    for device in _of(device_or_stream):
+        found += collect((<Device> device).device, native.Observer.raised, index, True)
     warn_of_donations()
     if found:
         raise group(found)

@@ -22,7 +22,8 @@ def unraisable(monkeypatch):
     """What was given to sys.unraisablehook."""
     found = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: found.append(args.exc_value))
-    return found
+    yield found
+    found.clear()
 
 
 def eventually(condition, seconds=10):

@@ -12,43 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphs
+import leaks
 import nitinol as nt
 from nitinol import _runtime
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_collections():
-    """Collections look at what the tests made alone, which is little."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def settle():
+    """Let go of what is let go of in the end, failures that nobody reads included."""
     gc.collect()
-    with contextlib.suppress(nt.DeviceError):
-        nt.synchronize(timeout=30)
-    # An operator gives back the Python objects that device threads let go of.
-    nt.eval(nt.ones(1) + 1)
-
-
-def state():
-    settle()
-    return _runtime.live_nodes(), nt.default_device().memory_stats()["in_use"]
+    return leaks.alive()[0]
 
 
 def no_leak(job, times=3):
-    """Run a job until what it leaves behind is the same each time, or complain."""
+    """Run a job a few times, or complain of what it leaves behind."""
     job()  # what is made once and kept
-    before = state()
+    before = settle()
     for _ in range(times):
         job()
-    # Threads of the device may let go of the last work a moment after it is done.
-    end = time.monotonic() + 5
-    while state() != before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert state() == before
+    assert not leaks.left_behind(before)
 
 
 def failing():
@@ -193,7 +174,7 @@ def test_nothing_stays_behind(name):
     at=st.integers(1, 10),
 )
 def test_nothing_of_a_random_graph_stays_behind(streams, program, limit, at):
-    before = state()
+    before = settle()
     fusion = _runtime.set_fusion_limit(limit)
     try:
         with nt.testing.inject(nt.default_device(), "timeout", at=at):
@@ -206,10 +187,7 @@ def test_nothing_of_a_random_graph_stays_behind(streams, program, limit, at):
                 nt.synchronize(timeout=30)
     finally:
         _runtime.set_fusion_limit(fusion)
-    end = time.monotonic() + 5
-    while state() != before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert state() == before
+    assert not leaks.left_behind(before)
 
 
 class Thing:
@@ -269,10 +247,9 @@ def test_a_report_keeps_no_array_alive():
         x.tolist()
     report = caught.value.report
     del caught
-    before = state()
+    before = settle()
     del x
-    after = state()
-    assert after[0] < before[0]
+    assert settle()["nodes"] < before["nodes"]
     assert report.code == "singular_matrix"
 
 

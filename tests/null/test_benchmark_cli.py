@@ -65,6 +65,8 @@ def tiny(tmp_path_factory):
         (["--faults", "page_fault/lunch@3"], "the phase 'lunch'; expected one of encode"),
         (["--faults", "bad_token/encode@3"], "the phase 'encode'; expected no phase"),
         (["--faults", "timeout@3,internal@3"], "strikes the request 3 twice; expected once"),
+        (["--faults", "random:0"], "'random:0' of --faults is not understood"),
+        (["--recovery", "alternate"], "--recovery is for --faults random:SECONDS alone"),
         (["--faults", "device_removed@3"], "names the failure 'device_removed'"),
     ],
 )
@@ -211,6 +213,26 @@ def test_a_run_with_failures_keeps_every_promise(tiny, tmp_path):
     alone = {r["request"]: r for r in observed["results"] if r["phase"] == "sequential"}
     assert {n for n, r in alone.items() if r["outcome"] == "struck"} == {2, 4, 5, 7}
     assert alone[5]["codes"] == ["timeout"]
+
+
+def test_a_storm_of_every_code_is_outlived(tiny, tmp_path):
+    data = tmp_path / "data.json"
+    result = run(
+        "--model", tiny, "--context", 100, "--tokens", 12, "--requests", 800, "--threads", 3,
+        "--faults", "random:0.01", "--recovery", "alternate",
+        "--plot", tmp_path / "plot.png", "--json", data,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    observed = json.loads(data.read_text())
+    assert all(v["kept"] for v in observed["verdicts"])
+    assert sum(observed["fired"].values()) > 0
+    assert observed["held"][0] == observed["held"][1]
+    outcomes = Counter(r["outcome"] for r in observed["results"])
+    assert outcomes["same"] > 0
+    assert outcomes["left"] > 0
+    assert set(outcomes) <= {"same", "struck", "left"}
+    # Requests that fail by themselves are among them.
+    assert outcomes["struck"] > 0
 
 
 def test_sampled_answers_survive_failures_of_the_environment(tiny, tmp_path):

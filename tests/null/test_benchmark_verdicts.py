@@ -13,8 +13,8 @@ if BENCHMARKS not in sys.path:
     sys.path.append(BENCHMARKS)
 
 import report  # noqa: E402
-from faults import Strike, parse_faults  # noqa: E402
-from serving import Request, Result  # noqa: E402
+from faults import Strike, parse_faults, storm_interval  # noqa: E402
+from serving import Client, Request, Result  # noqa: E402
 
 ANSWERS = {0: [1, 2, 3], 1: [4, 5, 6]}
 
@@ -44,7 +44,8 @@ def run_of(results, memory=(), struck=None, unclaimed=(), extra=()):
     phases = dict.fromkeys(dict.fromkeys(r.phase for r in results), (0.0, 100.0))
     struck = sum(len(r.reports) for r in results) if struck is None else struck
     memory, unclaimed = list(memory), list(unclaimed)
-    return report.Run(ANSWERS, results, memory, phases, unclaimed, struck, Counter(extra))
+    counts = {"struck": struck}
+    return report.Run(ANSWERS, results, memory, phases, unclaimed, counts, Counter(extra))
 
 
 def broken(run):
@@ -112,6 +113,77 @@ def test_failures_of_the_environment_are_expected_and_others_not():
     assert broken(run_of(results, extra=["internal"])) == [BLAME]
 
 
+STORM = "every failure is met once, where it struck, or mended"
+
+
+def stormy(number, code=None, **changes):
+    """A result of a storm, the failure that struck it collected by its scope."""
+    made = result(number, "storm", 0)
+    object.__setattr__(made.request, "client", Client())
+    made.collected = ()
+    if code:
+        with nt.error_scope(made.request.scope, raise_on_exit=False):
+            made.error = error_of(code)
+        made.collected, made.stream = made.reports, made.error.report.stream
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def storm_of(results, fired=None, counts=(), unclaimed=()):
+    run = run_of(results, unclaimed=unclaimed)
+    reported = sum(len(r.reports) + len(r.drained) for r in results) + len(run.unclaimed)
+    run.fired = Counter({("timeout", "encode"): reported if fired is None else fired})
+    run.held = ({"nodes": 1}, {"nodes": 1})
+    run.counts = {"struck": reported, "recovered": 0, "suppressed": 0, "unobserved": 0}
+    run.counts |= dict(counts)
+    return run
+
+
+def test_a_storm_in_which_everything_is_met():
+    left = stormy(3, left=True, tokens=[4], collected=None)
+    with nt.error_scope(left.request.scope, raise_on_exit=False):
+        unread = error_of("page_fault").reports
+    met = stormy(1, "timeout")
+    results = [stormy(0), met, left, stormy(5, drained=unread)]
+    assert broken(storm_of(results)) == []
+    assert broken(storm_of(results, fired=3, counts={"struck": 3, "recovered": 1})) == []
+    assert broken(storm_of(results, fired=3, counts={"suppressed": 1})) == []
+    # One was met by a step that was computed again.
+    mended = stormy(1, "timeout")
+    mended.mended, mended.error, mended.retries = list(mended.reports), None, 1
+    assert broken(storm_of([mended, stormy(2)])) == []
+
+
+def test_what_a_storm_must_not_do_is_noticed():
+    met = stormy(1, "timeout")
+    assert broken(storm_of([stormy(0), met], fired=2)) == [STORM]  # lost
+    assert broken(storm_of([stormy(0), met], fired=0)) == [STORM]  # one too many
+    assert broken(storm_of([stormy(0), met], counts={"struck": 2})) == [STORM]
+    assert broken(storm_of([stormy(0), met], counts={"unobserved": 1})) == [STORM]
+    twice = stormy(1, error=met.error, collected=met.collected, stream=met.stream)
+    assert broken(storm_of([stormy(0), met, twice])) == [STORM]
+    assert broken(storm_of([stormy(0)], unclaimed=met.reports)) == [STORM]
+    assert broken(storm_of([stormy(0), stormy(1, "timeout", stream=-1)])) == [STORM]
+    assert broken(storm_of([stormy(0), stormy(1, "timeout", collected=())])) == [STORM]
+    other = stormy(2, error=met.error, collected=met.collected, stream=met.stream)
+    assert broken(storm_of([stormy(0), other])) == [STORM]  # a neighbour's scope
+    spared = stormy(1)
+    object.__setattr__(spared.request, "strike", strike("bad_token"))
+    assert broken(storm_of([stormy(0), spared])) == [STORM]
+
+
+def test_a_wrong_token_before_the_client_left_is_noticed():
+    run = storm_of([stormy(0), stormy(1, left=True, tokens=[7], collected=None)])
+    assert broken(run) == ["all other answers are identical to those without failures"]
+
+
+def test_what_stays_behind_is_noticed():
+    run = storm_of([stormy(0)])
+    run.held = ({"nodes": 1}, {"nodes": 2})
+    assert broken(run) == ["nothing stays behind"]
+
+
 def test_rising_latency_and_memory_are_noticed():
     results = healthy()
     for i, each in enumerate(results):
@@ -128,6 +200,9 @@ def test_schedules_of_failures():
     assert len({s.kind for s in struck.values()}) > 4
     assert all(0 <= s.step < 5 and 1 <= s.unit <= 7 for s in struck.values())
     assert plan(3) == parse_faults("every:3", steps=5, units=7, seed=0)(3)
+    plan = parse_faults("random:0.5", steps=5, units=7, seed=0)
+    assert {s.kind for n in range(1000) if (s := plan(n))} == {"bad_token", "huge_cache"}
+    assert [storm_interval(t) for t in ("random:0.5", "random:3", "every:3")] == [0.5, 3.0, None]
     plan = parse_faults("timeout/encode@2, bad_token@5", steps=1, units=1, seed=0)
     assert (plan(2).code, plan(2).phase) == ("timeout", "encode")
     assert plan(5).code == "index_out_of_range"

@@ -98,7 +98,7 @@ class Device {
   ErrorRecord record;
   Injector injector;
   Notices notices;
-  Health health{&notices};
+  Health health{&notices, &injector};
   std::atomic<std::uint64_t> submissions{0};
   std::atomic<std::uint64_t> units{0};
 

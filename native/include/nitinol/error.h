@@ -49,7 +49,7 @@ struct ReportedEncoder {
 
 // The immutable account of one failed unit. Fixed size, metadata only: it never
 // refers to nodes or buffers, so holding one keeps nothing else alive.
-class Report : public Counted<Report> {
+class Report : public Counted<Report>, public Census<Report> {
  public:
   static constexpr int max_arrays = 4;
   static constexpr int max_encoders = 4;

@@ -61,7 +61,7 @@ enum class Domain : std::uint8_t {
 
 struct Fault {
   Code code = Code::none;
-  bool injected = false;
+  std::int32_t injection = 0;  // the number of the one that asked for it; 0: it is real
   std::int32_t native = 0;
   std::int64_t raw = 0;
   std::int64_t args[4] = {0, 0, 0, 0};
@@ -79,7 +79,7 @@ class FaultSlot {
     }
     if (position < position_ || fault_.code == Code::none) {
       position_ = position;
-      fault_ = Fault{code, false, native, 0, {a0, a1, a2, 0}, Domain::none};
+      fault_ = Fault{code, 0, native, 0, {a0, a1, a2, 0}, Domain::none};
       failed_.store(true, std::memory_order_relaxed);
     }
     lock_.clear(std::memory_order_release);

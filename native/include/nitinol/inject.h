@@ -27,13 +27,14 @@ class Injector {
   bool active() const noexcept { return active_.load(std::memory_order_relaxed) != 0; }
   int add(const InjectionRule& rule);  // returns its number
   InjectionRule remove(int number);
+  bool holds(int number) const noexcept;  // was it added, and not removed?
   // Called once for each unit that starts with healthy inputs: the fault to strike
   // it with (Code::none: none) and the phase.
   Fault draw(Phase& phase) noexcept;
 
  private:
   std::atomic<int> active_{0};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<std::pair<int, InjectionRule>> rules_;
   int next_ = 1;
 };

@@ -26,6 +26,7 @@ Condition after_failure(Condition now, Code code) noexcept;
 // The condition after `successes` successes in a row.
 Condition after_success(Condition now, std::uint32_t successes) noexcept;
 
+class Injector;
 class Notices;
 
 // What a device does about failures by itself. Times are in nanoseconds. Trying again in
@@ -75,8 +76,9 @@ Decision decide(Code code, std::int64_t raw, std::uint32_t attempt, const Recove
 // condition is loaded by anybody.
 class Health {
  public:
-  // Changes are told to `notices`.
-  explicit Health(Notices* notices = nullptr) noexcept : notices_(notices) {}
+  // Changes are told to `notices`; `injector` says which injections go on.
+  explicit Health(Notices* notices = nullptr, const Injector* injector = nullptr) noexcept
+      : notices_(notices), injector_(injector) {}
 
   Condition condition() const noexcept { return condition_.load(std::memory_order_acquire); }
   // False once the device was lost, or suspended by its culprit budget: nothing may be
@@ -93,8 +95,9 @@ class Health {
 
   // Back to ok, the history forgotten. False when the device is lost: then nothing helps.
   bool reset() noexcept;
-  // A device that was lost on purpose only is there again.
-  void end_injection() noexcept;
+  // A device that was lost by this injection only is there again. To be called when the
+  // injector no longer holds it: what it struck before may be met later, and ends at once.
+  void end_injection(int number) noexcept;
 
   RecoveryPolicy policy() const noexcept;
   void set_policy(const RecoveryPolicy& policy) noexcept;
@@ -105,7 +108,10 @@ class Health {
   void blame(std::int64_t now) noexcept;
   void enter(Condition condition) noexcept;
 
+  void regain() noexcept;
+
   Notices* const notices_;
+  const Injector* const injector_;
   std::atomic<Condition> condition_{Condition::ok};
   std::atomic<bool> closed_{false};
   std::atomic<std::uint32_t> successes_{0};
@@ -115,7 +121,7 @@ class Health {
   std::array<std::int64_t, largest_culprit_budget> blamed_{};  // when; a ring
   std::uint64_t blames_ = 0;
   Fault refusal_;
-  bool injected_loss_ = false;
+  int loss_ = 0;  // the injection that caused it; 0: it is real
   Condition before_loss_ = Condition::ok;
 };
 

@@ -8,7 +8,7 @@
 
 namespace nitinol {
 
-class Keep : public Counted<Keep> {
+class Keep : public Counted<Keep>, public Census<Keep> {
  public:
   // Takes over the caller's reference to `object`.
   explicit Keep(void* object) noexcept : object_(object) {}

@@ -40,6 +40,21 @@ class Counted {
   mutable std::atomic<std::uint32_t> refs_{1};
 };
 
+// Counts the live objects of a class that derives from Census<Self>: for tests, which look
+// for what stays behind.
+template <class Self>
+class Census {
+ public:
+  static std::int64_t alive() noexcept { return alive_.load(std::memory_order_relaxed); }
+
+ protected:
+  Census() noexcept { alive_.fetch_add(1, std::memory_order_relaxed); }
+  ~Census() { alive_.fetch_sub(1, std::memory_order_relaxed); }
+
+ private:
+  static inline constinit std::atomic<std::int64_t> alive_{0};
+};
+
 template <class T>
 class Ref {
  public:

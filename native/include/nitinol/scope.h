@@ -14,7 +14,7 @@ class Report;
 
 // Submissions and reports refer to their scope, the scope to its reports. `abandon`
 // ends that circle: whoever made the scope calls it, once.
-class Scope : public Counted<Scope> {
+class Scope : public Counted<Scope>, public Census<Scope> {
  public:
   explicit Scope(std::string name) : name_(std::move(name)) {}
   const std::string& name() const noexcept { return name_; }

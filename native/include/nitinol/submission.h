@@ -58,7 +58,7 @@ struct Outcome {
   std::span<const ReportedEncoder> encoders;  // alive until resolved; the failed ones first
 };
 
-class Submission : public Counted<Submission> {
+class Submission : public Counted<Submission>, public Census<Submission> {
  public:
   std::uint64_t id = 0;
   Device* device = nullptr;
