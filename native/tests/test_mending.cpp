@@ -70,11 +70,11 @@ void test_in_place() {
     return std::pair(mended, device.paused.load());
   };
   for (Phase phase : {Phase::encode, Phase::commit, Phase::completion}) {
-    CHECK(strike(Code::innocent_victim, 1, phase) == std::pair(true, std::uint64_t{1000}));
-    CHECK(strike(Code::innocent_victim, 3, phase) == std::pair(true, std::uint64_t{7000}));
-    CHECK(strike(Code::innocent_victim, 4, phase) == std::pair(false, std::uint64_t{7000}));
-    CHECK(strike(Code::impacting_interactivity, 2, phase) == std::pair(true, std::uint64_t{3000}));
-    CHECK(strike(Code::out_of_memory, 1, phase) == std::pair(true, std::uint64_t{0}));
+    CHECK(strike(Code::innocent_victim, 1, phase) == std::pair(true, std::int64_t{1'000'000}));
+    CHECK(strike(Code::innocent_victim, 3, phase) == std::pair(true, std::int64_t{7'000'000}));
+    CHECK(strike(Code::innocent_victim, 4, phase) == std::pair(false, std::int64_t{7'000'000}));
+    CHECK(strike(Code::impacting_interactivity, 2, phase) == std::pair(true, std::int64_t{3'000'000}));
+    CHECK(strike(Code::out_of_memory, 1, phase) == std::pair(true, std::int64_t{0}));
     CHECK(strike(Code::out_of_memory, 2, phase).first == false);
     CHECK(strike(Code::internal, 1, phase).first && !strike(Code::internal, 2, phase).first);
     for (Code code : {Code::timeout, Code::page_fault, Code::io, Code::singular_matrix}) {

@@ -97,12 +97,13 @@ cdef extern from "nitinol/policy.h" namespace "nitinol" nogil:
         cbool out_of_memory_retry
         cbool internal_retry
         cbool split_interactivity
+        cbool split_timeout
         uint32_t culprit_budget
         int64_t culprit_window
     cdef cppclass Health:
         Condition condition() noexcept
         cbool reset() noexcept
-        void end_injection() noexcept
+        void end_injection(Code) noexcept
         RecoveryPolicy policy() noexcept
         void set_policy(const RecoveryPolicy&) noexcept
 

@@ -366,7 +366,8 @@ def remove_rule(Device device, int number):
     if native.forked():
         return 0, 0
     cdef native.InjectionRule rule = device.device.injector.remove(number)
-    device.device.health.end_injection()
+    if rule.fired:
+        device.device.health.end_injection(rule.code)
     return rule.seen, rule.fired
 
 

@@ -1,0 +1,148 @@
+// What is tried again in place: one unit where units run in turn, and a submission as a whole
+// where it is launched as one.
+#include <algorithm>
+
+#include "nitinol/device.h"
+#include "nitinol/runner.h"
+
+namespace nitinol {
+
+Submission& Runner::submission_of(const Unit& unit) noexcept {
+  return *unit.outputs[0]->submission_;
+}
+
+bool Runner::overwrites(const Unit& unit) noexcept {
+  constexpr std::int64_t scatter_set = 0;
+  if (unit.op != Op::scatter) return unit.op == Op::slice_update || unit.op == Op::strided_update;
+  const Params* params = unit.outputs[0]->params();
+  return params && params->ints.size() > 1 && params->ints[1] == scatter_set;
+}
+
+// Where it writes must be what it was: positions that are computed anew might come from a
+// function of the user, and those of a unit that was launched early may have been garbage.
+bool Runner::repeatable_later(const Unit& unit) noexcept {
+  if (!overwrites(unit) || unit.outputs[0]->passed_on_) return false;
+  const bool in_turn = !unit.outputs[0]->stream()->device->runs_later();
+  return std::all_of(unit.inputs.begin() + 2, unit.inputs.end(), [&](const Node* position) {
+    const Node* storage = position->storage();
+    if (storage->state() == State::ready) return true;
+    return in_turn && std::find(unit.releases.begin(), unit.releases.end(), storage) ==
+                          unit.releases.end();
+  });
+}
+
+// When all units run again, arrays of the submission's own are made anew, from the first unit
+// on. A buffer from before the submission is not: it has what every update left there. That is
+// right for the last of them, but not for who read it in between.
+void Runner::note_loan(Submission& submission, Unit& unit) noexcept {
+  for (std::size_t i = unit.donor ? 1 : 0; i < unit.inputs.size(); ++i) {
+    Node* storage = unit.inputs[i]->storage();
+    // One that is ready may be read by other submissions at the same time.
+    if (storage->state() != State::ready) storage->read_ = true;
+  }
+  if (unit.op == Op::host_call) submission.repeatable = false;
+  if (!unit.donor) return;
+  const bool from_before = unit.donor->state() == State::ready;
+  Node* output = unit.outputs[0];
+  output->on_loan_ = from_before || unit.donor->on_loan_;
+  if (!from_before) unit.donor->passed_on_ = true;
+  if (!output->on_loan_) return;
+  const bool seen = !from_before && unit.donor->read_;
+  submission.repeatable = submission.repeatable && overwrites(unit) && !seen;
+}
+
+bool Runner::divisible(const Submission& submission) noexcept {
+  if (!submission.device->runs_later() || submission.attempts.split) return false;
+  return std::count_if(submission.units.begin(), submission.units.end(), [](const Unit& unit) {
+           return unit.status == UnitStatus::waiting || unit.status == UnitStatus::launched;
+         }) > 1;
+}
+
+bool Runner::mend(Submission& submission, const Fault& fault) noexcept {
+  Device& device = *submission.device;
+  const Decision decision =
+      device.health.consider(fault, submission.attempts, divisible(submission));
+  if (decision.remedy == Remedy::fail) return false;
+  if (decision.remedy == Remedy::trim) device.memory.trim();
+  device.record.retried(fault.code);
+  return true;
+}
+
+bool Runner::mend(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept {
+  Submission& submission = submission_of(unit);
+  if (submission.device->runs_later()) {
+    // All of it starts over, and of this launch nothing has run.
+    if (submission.ran && !submission.repeatable) return false;
+  } else {
+    if (unit.donor && wrote && !overwrites(unit)) return false;
+    // The function of the user was called, and is not called twice without being asked for.
+    if (unit.op == Op::host_call && phase == Phase::completion) return false;
+  }
+  if (!mend(submission, fault)) return false;
+  if (unit.secondary != Code::none) submission.device->record.suppress();
+  unit.secondary = Code::none;
+  rewind(unit);
+  return true;
+}
+
+void Runner::rewind(Unit& unit) noexcept {
+  unit.status = UnitStatus::waiting;
+  unit.fault = {};
+  unit.detail = nullptr;
+  unit.donor = nullptr;
+  for (Node* output : unit.outputs) output->buffer_ = nullptr;
+}
+
+void Runner::start_over(Submission& submission) noexcept {
+  for (Unit& unit : submission.units) {
+    if (unit.status != UnitStatus::launched) continue;
+    if (unit.doomed) {
+      // Its readers were given up already, and are not tried again either.
+      fail(unit, Fault(unit.fault), Phase::completion, submission.ran);
+      continue;
+    }
+    // What was to strike it and was not looked at comes second to what struck before.
+    if (unit.fault.code != Code::none) submission.device->record.suppress();
+    rewind(unit);
+  }
+  submission.repeatable = true;
+  submission.ran = false;
+}
+
+bool Runner::again(Submission& submission) noexcept {
+  if (!submission.repeatable) return false;
+  bool mended = false;
+  if (const Fault& whole = submission.outcome.fault; whole.code != Code::none) {
+    mended = mend(submission, whole);
+  } else {
+    for (Unit& unit : submission.units) {
+      if (unit.status != UnitStatus::launched || unit.doomed || unit.fault.code == Code::none) {
+        continue;
+      }
+      unit.doomed = !mend(submission, unit.fault);
+      if (unit.doomed) continue;
+      unit.fault = {};
+      mended = true;
+    }
+  }
+  if (!mended) return false;
+  start_over(submission);
+  submission.reopen();
+  return true;
+}
+
+void Runner::close_attempts(Unit& unit, bool well) noexcept {
+  Submission& submission = submission_of(unit);
+  const std::uint32_t failures = submission.attempts.failures;
+  // Of those that are launched as a whole the resolver says what became of them.
+  if (failures == 0 || submission.device->runs_later()) return;
+  if (well) {
+    submission.device->record.recover(failures);
+  } else {
+    // They come second to what ended it.
+    submission.device->record.suppress(failures);
+  }
+  submission.attempts = {};
+}
+
+}  // namespace nitinol
