@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 START = """
 d = nt.Device("metal")
 nt.set_default_device(d)
+d.recovery = nt.RecoveryPolicy.none()
 x = nt.ones(4) + 0
 
 def step():

@@ -28,6 +28,14 @@ inline Device& device() {
 }
 inline Device& host() { return cpu::CpuDevice::shared(); }
 
+// Every failure shows.
+inline void mend_nothing() {
+  RecoveryPolicy policy;
+  policy.victim_retries = 0;
+  policy.out_of_memory_retry = policy.internal_retry = policy.split_interactivity = false;
+  device().health.set_policy(policy);
+}
+
 inline void wait(const Ref<Evaluation>& evaluation) {
   for (int slices = 0; evaluation && !evaluation->wait(second / 10); ++slices) CHECK(slices < 1200);
 }

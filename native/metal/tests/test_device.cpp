@@ -168,6 +168,7 @@ void test_threads(unsigned seed) {
 int main(int argc, char** argv) {
   Device::add(&host());
   Device::add(&device());
+  mend_nothing();
   if (argc > 1) {
     test_threads(static_cast<unsigned>(std::atoi(argv[1])));
     return 0;

@@ -189,6 +189,7 @@ void test_lost() {
 int main() {
   Device::add(&host());
   Device::add(&device());
+  mend_nothing();
   test_donated();
   test_not_donated_across();
   test_shortage();
