@@ -19,9 +19,11 @@ bool Runner::overwrites(const Unit& unit) noexcept {
 }
 
 // Where it writes must be what it was: positions that are computed anew might come from a
-// function of the user, and those of a unit that was launched early may have been garbage.
+// function of the user, and those of a unit that was launched early may have been garbage. (No
+// later unit of a submission wrote to the same memory: what was taken over from an array of
+// before is not passed on, since that array refers to it until the end.)
 bool Runner::repeatable_later(const Unit& unit) noexcept {
-  if (!overwrites(unit) || unit.outputs[0]->passed_on_) return false;
+  if (!overwrites(unit) || unit.donor->state() != State::ready) return false;
   const bool in_turn = !unit.outputs[0]->stream()->device->runs_later();
   return std::all_of(unit.inputs.begin() + 2, unit.inputs.end(), [&](const Node* position) {
     const Node* storage = position->storage();
@@ -31,24 +33,11 @@ bool Runner::repeatable_later(const Unit& unit) noexcept {
   });
 }
 
-// When all units run again, arrays of the submission's own are made anew, from the first unit
-// on. A buffer from before the submission is not: it has what every update left there. That is
-// right for the last of them, but not for who read it in between.
-void Runner::note_loan(Submission& submission, Unit& unit) noexcept {
-  for (std::size_t i = unit.donor ? 1 : 0; i < unit.inputs.size(); ++i) {
-    Node* storage = unit.inputs[i]->storage();
-    // One that is ready may be read by other submissions at the same time.
-    if (storage->state() != State::ready) storage->read_ = true;
-  }
-  if (unit.op == Op::host_call) submission.repeatable = false;
-  if (!unit.donor) return;
-  const bool from_before = unit.donor->state() == State::ready;
-  Node* output = unit.outputs[0];
-  output->on_loan_ = from_before || unit.donor->on_loan_;
-  if (!from_before) unit.donor->passed_on_ = true;
-  if (!output->on_loan_) return;
-  const bool seen = !from_before && unit.donor->read_;
-  submission.repeatable = submission.repeatable && overwrites(unit) && !seen;
+// Arrays of the submission's own are made anew when all units run again, from the first one on;
+// one from before it has what the update left there.
+bool Runner::repeatable(const Unit& unit) noexcept {
+  if (unit.op == Op::host_call) return false;
+  return !unit.donor || unit.donor->state() != State::ready || overwrites(unit);
 }
 
 bool Runner::divisible(const Submission& submission) noexcept {

@@ -194,8 +194,7 @@ void Resolver::settle(Submission& submission, Node*& dead) noexcept {
   for (Unit& unit : submission.units) {
     clean = clean && unit.status == UnitStatus::succeeded;
     any = any || unit.status == UnitStatus::succeeded;
-    if (!failed &&
-        (unit.status == UnitStatus::waiting || unit.status == UnitStatus::launched)) {
+    if (!failed && (unit.status == UnitStatus::waiting || unit.status == UnitStatus::launched)) {
       // Completed without having been run: a device's mistake must not pass as a value.
       unit.status = UnitStatus::failed;
       unit.fault.code = Code::internal;

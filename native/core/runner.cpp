@@ -70,9 +70,6 @@ bool Runner::prepare(Device& device, Unit& unit, Fault& after, Recycler* recycle
     unit.imported = output->buffer_ != nullptr;
   }
   for (Node* output : unit.outputs) {
-    output->on_loan_ = output->read_ = output->passed_on_ = false;
-  }
-  for (Node* output : unit.outputs) {
     if (output->buffer_) continue;
     const std::size_t bytes = output->bytes();
     const Params* params = output->params();
@@ -263,7 +260,7 @@ void Runner::launched(Unit& unit, const Fault& drawn, Recycler& recycler) noexce
   Submission& submission = submission_of(unit);
   unit.status = UnitStatus::launched;
   unit.fault = drawn;
-  note_loan(submission, unit);
+  submission.repeatable = submission.repeatable && repeatable(unit);
   release(unit, &recycler);
   if (drawn.code == Code::none) return;
   unit.doomed = !submission.device->health.mends(drawn, submission.attempts, divisible(submission));

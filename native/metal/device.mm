@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <new>
 #include <thread>
 #include <utility>
@@ -168,8 +169,7 @@ Submission& MetalDevice::next(Queue& queue) noexcept {
     for (Submission** at = &queue.postponed; *at; at = &(*at)->next_in_queue) {
       if (!earliest || (*at)->attempts.due < (*earliest)->attempts.due) earliest = at;
     }
-    const Clock::time_point due{
-        std::chrono::nanoseconds(earliest ? (*earliest)->attempts.due : 0)};
+    const Clock::time_point due{std::chrono::nanoseconds(earliest ? (*earliest)->attempts.due : 0)};
     if (earliest && due <= Clock::now()) {
       Submission& submission = **earliest;
       *earliest = submission.next_in_queue;
@@ -317,10 +317,7 @@ void MetalDevice::encode(CommandEncoder& encoder, Unit& unit, std::uint32_t inde
   Recycler& recycler = flight.recycler;
   Fault injected;
   if (!Runner::prepare(*this, unit, injected, &recycler)) return;
-  if (unit.imported) {
-    flight.launched.push_back({index, injected});
-    return Runner::launched(unit, injected.code != Code::none, recycler);
-  }
+  if (unit.imported) return Runner::launched(unit, injected, recycler);
   encoder.begin(unit, index);
   std::array<Operand, usual_operands> few;
   std::vector<Operand> many;

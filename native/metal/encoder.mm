@@ -59,7 +59,8 @@ bool CommandEncoder::open() noexcept {
     return false;
   }
   // Serial: what one dispatch writes, the next one reads.
-  encoder_ = [flight_.leg->buffer.get() computeCommandEncoderWithDispatchType:MTLDispatchTypeSerial];
+  encoder_ =
+      [flight_.leg->buffer.get() computeCommandEncoderWithDispatchType:MTLDispatchTypeSerial];
   if (encoder_ == nil) {
     flight_.leg->encoders.pop_back();
     refuse("Metal gave no compute encoder.");

@@ -36,6 +36,7 @@ struct Behaviour {
   std::size_t inline_units = 0;  // submissions of at most so many units run inline,
   std::size_t caller_units = 0;  // and of at most so many on the thread that waits
   bool later = false;            // what became of a unit is found out at the submission's end
+  int held = 200;                // and its inputs are kept for that
   RecoveryPolicy recovery = nothing_mended();
 
   static RecoveryPolicy nothing_mended() {
@@ -273,7 +274,7 @@ class NullDevice final : public Device {
     planned_.clear();
   }
 
-  std::atomic<bool> calm{false};         // no failures by chance from now on
+  std::atomic<bool> calm{false};        // no failures by chance from now on
   std::atomic<std::int64_t> paused{0};  // nanoseconds that units were to wait
   std::atomic<std::int64_t> units_run{0};
   std::atomic<std::int64_t> inline_runs{0};
@@ -318,9 +319,9 @@ class NullDevice final : public Device {
       if (Runner::prepare(*this, unit, after, &flight->recycler)) {
         compute(unit);
         Fault own = after.code == Code::none ? decide(unit) : Fault{};
-        // Some are known of before they strike, and some units must keep their inputs.
+        // Some are known of before they strike.
         if (own.code != Code::none && chance(300)) after = std::exchange(own, Fault{});
-        if (chance(200)) {
+        if (chance(behaviour_.held)) {
           for (Node* input : unit.inputs) flight->recycler.hold(input->storage());
         }
         flight->launched.emplace_back(&unit, own);

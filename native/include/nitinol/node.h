@@ -120,11 +120,7 @@ class Node : public Counted<Node> {
   // The buffer went to an update in place. If it is still there, that update failed, and
   // gives the right result when it is repeated; nothing else may read it.
   bool consumed_ = false;
-  // Of an output, while a submission runs that was launched as a whole:
-  bool on_loan_ = false;    // its buffer held an array from before the submission
-  bool read_ = false;       // somebody else than who takes the buffer over next reads it
-  bool passed_on_ = false;  // a later unit took the buffer over
-  bool alone_ = false;  // repeats what a watchdog ended: one kernel, in a submission of its own
+  bool alone_ = false;      // repeats what a watchdog ended: one kernel, in a submission of its own
   Ref<Buffer> buffer_;
   Ref<Poison> poison_;
   // A retry never rewrites the slot: it hangs the recomputed node here.

@@ -86,9 +86,11 @@ class Runner {
   static void close_attempts(Unit& unit, bool well) noexcept;
   // Can the work be run in smaller pieces?
   static bool divisible(const Submission& submission) noexcept;
-  static void note_loan(Submission& submission, Unit& unit) noexcept;
   // Does an update in place give the same when it is repeated?
   static bool overwrites(const Unit& unit) noexcept;
+  // Does a unit, when its whole submission is launched again?
+  static bool repeatable(const Unit& unit) noexcept;
+  // And by itself, in a submission to come?
   static bool repeatable_later(const Unit& unit) noexcept;
 };
 

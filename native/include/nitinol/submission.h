@@ -42,12 +42,12 @@ struct Unit {
   std::span<Node*> releases;         // transients nobody reads after this unit
   std::span<std::uint32_t> edges;    // of each output: how many inputs of planned nodes it is
   Node* donor = nullptr;             // whose storage the output takes over
-  bool imported = false;             // the output has its value already: nothing to launch
-  Fault fault;                   // how it failed; of a launched unit, what is to strike it
-  bool doomed = false;           // launched, and that strikes whatever happens
-  Code secondary = Code::none;   // a second failure of the same unit
-  Keep* exception = nullptr;     // owned until resolved
-  const char* detail = nullptr;  // a sentence for the report, alive until resolved
+  bool imported = false;  // the output has its value already: nothing to launch
+  Fault fault;                       // how it failed; of a launched unit, what is to strike it
+  bool doomed = false;               // launched, and that strikes whatever happens
+  Code secondary = Code::none;       // a second failure of the same unit
+  Keep* exception = nullptr;         // owned until resolved
+  const char* detail = nullptr;      // a sentence for the report, alive until resolved
 };
 
 // How a submission ended, filled by one CAS in the completion handler.

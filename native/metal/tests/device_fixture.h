@@ -50,13 +50,15 @@ struct Ending {
   std::int64_t raw;  // 0: none
   Code meaning;
 };
+// Those that may pass by themselves come first.
+inline constexpr std::size_t transient_endings = 4;
 inline constexpr Ending endings[] = {
     {1, 0, Code::internal},
     {1, 5, Code::innocent_victim},
     {1, 14, Code::impacting_interactivity},
+    {8, 8, Code::out_of_memory},
     {2, 2, Code::timeout},
     {3, 11, Code::page_fault},
-    {8, 8, Code::out_of_memory},
     {9, 0, Code::invalid_resource},
     {12, 0, Code::stack_overflow},
 };
