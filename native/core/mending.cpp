@@ -28,8 +28,8 @@ bool Runner::repeatable_later(const Unit& unit) noexcept {
   return std::all_of(unit.inputs.begin() + 2, unit.inputs.end(), [&](const Node* position) {
     const Node* storage = position->storage();
     if (storage->state() == State::ready) return true;
-    return in_turn && std::find(unit.releases.begin(), unit.releases.end(), storage) ==
-                          unit.releases.end();
+    return in_turn &&
+           std::find(unit.releases.begin(), unit.releases.end(), storage) == unit.releases.end();
   });
 }
 

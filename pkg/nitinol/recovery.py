@@ -14,9 +14,9 @@ class RecoveryPolicy:
     What is tried again and succeeds raises nowhere. It is counted, as ``recovered`` in
     `Device.error_counts`.
 
-    On the CPU one kernel is tried again by itself; on Metal the command buffer that failed, with all
-    that it holds. What wrote to the memory of its input, and would differ if that were repeated, is
-    not tried again: it fails.
+    On the CPU one kernel is tried again by itself; on Metal the command buffer that failed, with
+    all that it holds. What wrote to the memory of its input, and would differ if that were
+    repeated, is not tried again: it fails.
 
     Parameters
     ----------

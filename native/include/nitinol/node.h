@@ -120,7 +120,7 @@ class Node : public Counted<Node> {
   // The buffer went to an update in place. If it is still there, that update failed, and
   // gives the right result when it is repeated; nothing else may read it.
   bool consumed_ = false;
-  bool alone_ = false;      // repeats what a watchdog ended: one kernel, in a submission of its own
+  bool alone_ = false;  // repeats what a watchdog ended: one kernel, in a submission of its own
   Ref<Buffer> buffer_;
   Ref<Poison> poison_;
   // A retry never rewrites the slot: it hangs the recomputed node here.
