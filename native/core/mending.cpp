@@ -71,6 +71,7 @@ bool Runner::mend(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexc
   if (unit.secondary != Code::none) submission.device->record.suppress();
   unit.secondary = Code::none;
   rewind(unit);
+  if (!submission.device->runs_later()) submission.attempts.counted = 0;
   return true;
 }
 
@@ -96,6 +97,7 @@ void Runner::start_over(Submission& submission) noexcept {
   }
   submission.repeatable = true;
   submission.ran = false;
+  submission.attempts.counted = 0;
 }
 
 bool Runner::again(Submission& submission) noexcept {

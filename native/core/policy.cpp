@@ -219,9 +219,13 @@ void Health::failed(const Fault& fault, std::int64_t now) noexcept {
 Decision Health::decision(const Fault& fault, const Attempts& attempts, bool divisible,
                           std::int64_t now) const noexcept {
   const Code known = unmerged(fault.code, fault.raw);
+  const auto code = static_cast<std::size_t>(known);
   const std::uint32_t blamed = counts_against_budget(known) ? 1 : 0;
-  return decide(fault.code, fault.raw, {attempts.after[static_cast<std::size_t>(known)], divisible},
-                policy_, {condition(), culprits(now) + blamed, !takes_work()});
+  // What the present attempt was counted for already is answered as the first time.
+  const bool counted = attempts.counted >> code & 1;
+  const std::uint32_t attempt = attempts.after[code] - (counted ? 1 : 0);
+  return decide(fault.code, fault.raw, {attempt, divisible || counted}, policy_,
+                {condition(), culprits(now) + blamed, !takes_work()});
 }
 
 Decision Health::consider(const Fault& fault, Attempts& attempts, bool divisible,
@@ -229,14 +233,16 @@ Decision Health::consider(const Fault& fault, Attempts& attempts, bool divisible
   std::lock_guard lock(mutex_);
   const Decision made = decision(fault, attempts, divisible, now);
   const Code known = unmerged(fault.code, fault.raw);
-  std::uint8_t& after = attempts.after[static_cast<std::size_t>(known)];
+  const auto code = static_cast<std::size_t>(known);
   if (made.remedy == Remedy::fail) {
-    attempts.given_up = attempts.given_up || after > 0;
+    attempts.given_up = attempts.given_up || attempts.after[code] > 0;
     return made;
   }
   if (counts_against_budget(known)) blame(now);
-  ++after;
   ++attempts.failures;
+  if (attempts.counted >> code & 1) return made;
+  attempts.counted |= std::uint32_t{1} << code;
+  ++attempts.after[code];
   attempts.pause = std::max(attempts.pause, made.delay);
   attempts.split = attempts.split || (made.remedy == Remedy::split && divisible);
   return made;

@@ -214,8 +214,9 @@ void MetalDevice::launch(Submission& submission) noexcept {
   if (fault.code != Code::none) {
     delete flight;
     memory.leave(admission);
-    if (Runner::mend(submission, fault)) return postpone(submission);
-    return refuse(submission, fault, Phase::encode);
+    if (!Runner::mend(submission, fault)) return refuse(submission, fault, Phase::encode);
+    Runner::start_over(submission);
+    return postpone(submission);
   }
   submission.flight = flight;
   switch (go_on(*flight)) {

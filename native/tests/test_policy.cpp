@@ -267,6 +267,13 @@ void test_attempts() {
   const auto consider = [&](Code code, bool divisible = false) {
     const bool foreseen = health.mends(fault_of(code), attempts, divisible);
     const Remedy remedy = health.consider(fault_of(code), attempts, divisible).remedy;
+    // In the same attempt once more: the answer is the same, and so is the number of attempts.
+    const Attempts once = attempts;
+    CHECK(health.consider(fault_of(code), attempts, divisible).remedy == remedy);
+    CHECK(attempts.after == once.after && attempts.pause == once.pause);
+    CHECK(attempts.failures == once.failures + (remedy != Remedy::fail ? 1 : 0));
+    attempts.failures = once.failures;
+    attempts.counted = 0;
     CHECK(foreseen == (remedy != Remedy::fail));
     return remedy;
   };

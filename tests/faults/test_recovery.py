@@ -109,23 +109,32 @@ def test_a_lost_device_takes_no_work_and_is_not_reset(code):
     [("innocent_victim", 3), ("impacting_interactivity", 3), ("internal", 1), ("out_of_memory", 1)],
 )
 def test_what_is_mended_in_place_shows_only_in_the_counts(code, most, phase):
+    a, b = filled(), filled((2, 2))
+    device = nt.default_device()
     with policy(victim_backoff=1e-5):
         for times in range(1, most + 1):
             before = counts()
-            with nt.testing.inject(
-                nt.default_device(), code, at=2, times=times, phase=phase
-            ) as injected:
-                x = filled() @ nt.ones((2, 2))
-                assert x.tolist() == [[2.0] * 2] * 4
+            with nt.testing.inject(device, code, times=times, phase=phase) as injected:
+                assert (a @ b).tolist() == [[2.0] * 2] * 4
             assert injected.fired == times
             assert difference(before) == {"struck": times, "recovered": times}
-            assert nt.default_device().state == "ok"
+            assert device.state == "ok"
         before = counts()
-        x = filled() @ nt.ones((2, 2))
-        with nt.testing.inject(nt.default_device(), code, times=most + 1, phase=phase):
-            assert fail_for_real(x).report.code == code
+        with nt.testing.inject(device, code, times=most + 1, phase=phase):
+            assert fail_for_real(a @ b).report.code == code
         assert difference(before) == {"struck": 1, "raised": 1, "suppressed": most}
-        nt.default_device().reset()
+        device.reset()
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_what_never_passes_is_told_once(phase):
+    device = nt.default_device()
+    with policy(victim_backoff=1e-5), nt.testing.inject(device, "internal", phase=phase, times=99):
+        x = nt.sum(nt.ones((8, 8)) @ (nt.ones((8, 8)) + 1))
+        found = fail_for_real(x).reports
+    # Of what depends on each other only the first is to blame.
+    assert {report.arrays[0].op for report in found} <= {"full", "add"}
+    assert device.error_counts()["unobserved"] == 0
 
 
 @pytest.mark.parametrize("code", ["timeout", "page_fault", "not_permitted", "io"])

@@ -79,9 +79,11 @@ bool counts_against_budget(Code code) noexcept;
 Decision decide(Code code, std::int64_t raw, const Work& work, const RecoveryPolicy& policy,
                 const History& history) noexcept;
 
-// Work that was tried again in place so far: after what, and how it goes on.
+// Work that was tried again in place so far: after what, and how it goes on. What strikes the
+// same attempt several times with one code is one reason to try again, and several failures.
 struct Attempts {
   std::array<std::uint8_t, static_cast<std::size_t>(Code::count_)> after{};  // by code
+  std::uint32_t counted = 0;   // bits: the codes that the present attempt was counted for
   std::uint32_t failures = 0;  // that are neither recovered nor suppressed yet
   std::int64_t pause = 0;      // nanoseconds before the next attempt
   std::int64_t due = 0;        // for the device: when that pause is over
