@@ -105,9 +105,10 @@ Code unmerged(Code code, std::int64_t raw) noexcept {
   return code;
 }
 
-// Was the work turned away, and never submitted?
-bool refused(const Fault& fault) noexcept {
-  return row(fault.code).worst >= Condition::suspended && fault.args[0] != 0;
+// Was it never submitted, because the device took no work (see Fault::args)?
+bool is_refusal(const Fault& fault) noexcept {
+  if (fault.code != Code::not_permitted && row(fault.code).worst != Condition::lost) return false;
+  return fault.injection == 0 && fault.args[0] != 0;
 }
 
 std::int64_t backoff(const RecoveryPolicy& policy, std::uint32_t attempt) noexcept {
@@ -117,13 +118,14 @@ std::int64_t backoff(const RecoveryPolicy& policy, std::uint32_t attempt) noexce
 
 }  // namespace
 
-Decision decide(Code code, std::int64_t raw, std::uint32_t attempt, const RecoveryPolicy& policy,
+Decision decide(Code code, std::int64_t raw, const Work& work, const RecoveryPolicy& policy,
                 const History& history) noexcept {
   const Code known = unmerged(code, raw);
+  const std::uint32_t attempt = work.attempt;
   Decision decision;
   decision.suspend = counts_against_budget(known) && policy.culprit_budget != 0 &&
                      history.culprits >= policy.culprit_budget;
-  if (decision.suspend || history.condition == Condition::lost) return decision;
+  if (decision.suspend || history.closed || history.condition == Condition::lost) return decision;
   switch (known) {
     case Code::innocent_victim:
       if (attempt >= policy.victim_retries) return decision;
@@ -132,6 +134,12 @@ Decision decide(Code code, std::int64_t raw, std::uint32_t attempt, const Recove
       return decision;
     case Code::impacting_interactivity:
       if (!policy.split_interactivity || attempt >= policy.victim_retries) return decision;
+      decision.remedy = Remedy::split;
+      decision.delay = backoff(policy, attempt);
+      return decision;
+    case Code::timeout:
+      // Never the same again: what is one piece already stays as it failed.
+      if (!policy.split_timeout || !work.divisible || attempt > 0) return decision;
       decision.remedy = Remedy::split;
       decision.delay = backoff(policy, attempt);
       return decision;
@@ -167,6 +175,21 @@ void Health::enter(Condition condition) noexcept {
   if (notices_ && before != condition) notices_->changed(before, condition);
 }
 
+// Of an injected and a real loss the real one counts, whichever came first.
+void Health::lose(const Fault& fault, Condition before) noexcept {
+  const bool was_lost = before == Condition::lost;
+  if (was_lost && (fault.injection != 0 || loss_ == 0)) return;
+  loss_ = fault.injection;
+  if (!was_lost) {
+    before_loss_ = before;
+    refusal_before_loss_ = takes_work() ? Fault{} : refusal_;
+  }
+  refusal_ = Fault{};
+  refusal_.code = fault.code;
+  refusal_.args[0] = 1;
+  closed_.store(true, std::memory_order_release);
+}
+
 void Health::failed(Code code) noexcept {
   Fault fault;
   fault.code = code;
@@ -174,24 +197,15 @@ void Health::failed(Code code) noexcept {
 }
 
 void Health::failed(const Fault& fault, std::int64_t now) noexcept {
-  // It may be met when the device takes work again, and says nothing of how it is then.
-  if (refused(fault)) return;
+  // What was turned away says nothing new, and may be told after the device was opened again.
+  if (is_refusal(fault)) return;
   std::lock_guard lock(mutex_);
   successes_.store(0, std::memory_order_relaxed);
   const Condition before = condition();
   const Condition after = after_failure(before, fault.code);
   if (counts_against_budget(fault.code)) blame(now);
-  if (after == Condition::lost && before != Condition::lost) {
-    loss_ = fault.injection;
-    before_loss_ = before;
-    refusal_ = Fault{};
-    refusal_.code = fault.code;
-    refusal_.args[0] = 1;
-    closed_.store(true, std::memory_order_release);
-  }
+  if (after_failure(Condition::ok, fault.code) == Condition::lost) lose(fault, before);
   if (after == Condition::lost) {
-    // On purpose before, and now for real.
-    if (fault.injection == 0 && row(fault.code).worst == Condition::lost) loss_ = 0;
     enter(after);
     if (loss_ != 0 && injector_ && !injector_->holds(loss_)) regain();
     return;
@@ -199,7 +213,7 @@ void Health::failed(const Fault& fault, std::int64_t now) noexcept {
   if (!counts_against_budget(fault.code)) return enter(after);
   const std::uint32_t count = culprits(now);
   // Whether it may be tried again is not asked here, only whether that was one too many.
-  if (!decide(fault.code, fault.raw, 0, policy_, {after, count}).suspend) return enter(after);
+  if (!decide(fault.code, fault.raw, {}, policy_, {after, count}).suspend) return enter(after);
   refusal_ = Fault{};
   refusal_.code = Code::not_permitted;
   refusal_.args[0] = count;
@@ -208,13 +222,41 @@ void Health::failed(const Fault& fault, std::int64_t now) noexcept {
   enter(Condition::suspended);
 }
 
-Decision Health::consider(const Fault& fault, std::uint32_t attempt, std::int64_t now) noexcept {
+Decision Health::decision(const Fault& fault, const Attempts& attempts, bool divisible,
+                          std::int64_t now) const noexcept {
+  const Code known = unmerged(fault.code, fault.raw);
+  const auto code = static_cast<std::size_t>(known);
+  const std::uint32_t blamed = counts_against_budget(known) ? 1 : 0;
+  // What the present attempt was counted for already is answered as the first time.
+  const bool counted = attempts.counted >> code & 1;
+  const std::uint32_t attempt = attempts.after[code] - (counted ? 1 : 0);
+  return decide(fault.code, fault.raw, {attempt, divisible || counted}, policy_,
+                {condition(), culprits(now) + blamed, !takes_work()});
+}
+
+Decision Health::consider(const Fault& fault, Attempts& attempts, bool divisible,
+                          std::int64_t now) noexcept {
   std::lock_guard lock(mutex_);
-  const bool blamed = counts_against_budget(unmerged(fault.code, fault.raw));
-  const Decision decision = decide(fault.code, fault.raw, attempt, policy_,
-                                   {condition(), culprits(now) + (blamed ? 1u : 0u)});
-  if (decision.remedy != Remedy::fail && blamed) blame(now);
-  return decision;
+  const Decision made = decision(fault, attempts, divisible, now);
+  const Code known = unmerged(fault.code, fault.raw);
+  const auto code = static_cast<std::size_t>(known);
+  if (made.remedy == Remedy::fail) {
+    attempts.given_up = attempts.given_up || attempts.after[code] > 0;
+    return made;
+  }
+  if (counts_against_budget(known)) blame(now);
+  ++attempts.failures;
+  if (attempts.counted >> code & 1) return made;
+  attempts.counted |= std::uint32_t{1} << code;
+  ++attempts.after[code];
+  attempts.pause = std::max(attempts.pause, made.delay);
+  attempts.split = attempts.split || (made.remedy == Remedy::split && divisible);
+  return made;
+}
+
+bool Health::mends(const Fault& fault, const Attempts& attempts, bool divisible) const noexcept {
+  std::lock_guard lock(mutex_);
+  return decision(fault, attempts, divisible, clock()).remedy != Remedy::fail;
 }
 
 void Health::succeeded() noexcept {
@@ -249,7 +291,8 @@ void Health::end_injection(int number) noexcept {
 void Health::regain() noexcept {
   loss_ = 0;
   successes_.store(0, std::memory_order_relaxed);
-  closed_.store(false, std::memory_order_release);
+  refusal_ = refusal_before_loss_;
+  closed_.store(refusal_.code != Code::none, std::memory_order_release);
   enter(before_loss_);
 }
 

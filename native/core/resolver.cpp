@@ -58,7 +58,8 @@ void fill(Report& report, const Submission& submission, Unit& unit) noexcept {
 }
 
 bool ran(const Unit& unit) noexcept {
-  return unit.status == UnitStatus::succeeded || unit.status == UnitStatus::waiting;
+  return unit.status == UnitStatus::succeeded || unit.status == UnitStatus::waiting ||
+         unit.status == UnitStatus::launched;
 }
 
 // What the report of a submission that failed as a whole says of the units after `first`.
@@ -135,6 +136,13 @@ bool Submission::complete(const Fault& fault, Phase phase) noexcept {
   return true;
 }
 
+void Submission::reopen() noexcept {
+  outcome.fault = {};
+  outcome.phase = Phase::completion;
+  outcome.encoders = {};
+  outcome.state.store(Outcome::pending, std::memory_order_release);
+}
+
 // Through the nodes that lived in registers, to the arrays the unit read: a unit of
 // several outputs may have read more than this one of them depends on.
 Ref<Poison> Resolver::inherited(Node* output) noexcept {
@@ -182,9 +190,11 @@ void Resolver::settle(Submission& submission, Node*& dead) noexcept {
   const bool failed = submission.outcome.fault.code != Code::none;
   const Ref<Poison> whole = failed ? fail_whole(submission) : nullptr;
   bool clean = !failed;
+  bool any = false;
   for (Unit& unit : submission.units) {
     clean = clean && unit.status == UnitStatus::succeeded;
-    if (unit.status == UnitStatus::waiting && !failed) {
+    any = any || unit.status == UnitStatus::succeeded;
+    if (!failed && (unit.status == UnitStatus::waiting || unit.status == UnitStatus::launched)) {
       // Completed without having been run: a device's mistake must not pass as a value.
       unit.status = UnitStatus::failed;
       unit.fault.code = Code::internal;
@@ -199,6 +209,14 @@ void Resolver::settle(Submission& submission, Node*& dead) noexcept {
       publish(output, unit.status == UnitStatus::void_ ? inherited(output) : poison, dead);
     }
     for (Node* output : unit.voided) publish(output, inherited(output), dead);
+  }
+  if (const Attempts& attempts = submission.attempts; attempts.failures > 0) {
+    // All of it was tried again.
+    if (any && !failed && !attempts.given_up) {
+      submission.device->record.recover(attempts.failures);
+    } else {
+      submission.device->record.suppress(attempts.failures);
+    }
   }
   // The submission's own references, after every unit was looked at.
   const auto give_up = [&](Node* output) {
@@ -261,7 +279,15 @@ void Resolver::advance(Stream& stream) noexcept {
 void Resolver::resolve(Device& device) noexcept {
   Submission* list = device.record.take_completed();
   if (!list) return;
-  for (Submission* s = list; s; s = s->next_completed_) device.conclude(*s);
+  for (Submission** at = &list; *at;) {
+    Submission* next = (*at)->next_completed_;
+    if (device.conclude(**at)) {
+      at = &(*at)->next_completed_;
+    } else {
+      *at = next;  // it goes on, or is over already: nothing of it is ours any more
+    }
+  }
+  if (!list) return;
   Node* dead = nullptr;
   {
     std::lock_guard lock(graph_lock());

@@ -11,6 +11,7 @@ namespace nitinol {
 
 void Runner::skip_unwanted(Submission& submission) noexcept {
   for (auto unit = submission.units.rbegin(); unit != submission.units.rend(); ++unit) {
+    if (unit->status != UnitStatus::waiting) continue;
     bool wanted = false;
     for (std::size_t i = 0; i < unit->outputs.size(); ++i) {
       const Node* output = unit->outputs[i];
@@ -34,7 +35,7 @@ bool Runner::spoilt(const Node* input) noexcept {
 }
 
 bool Runner::prepare(Device& device, Unit& unit, Fault& after, Recycler* recycler) noexcept {
-  if (unit.status == UnitStatus::skipped) {
+  if (unit.status != UnitStatus::waiting) {
     release(unit, recycler);
     return false;
   }
@@ -204,43 +205,6 @@ void Runner::find_donor(const Device& device, Unit& unit, const Recycler* recycl
   }
 }
 
-bool Runner::overwrites(const Unit& unit) noexcept {
-  constexpr std::int64_t scatter_set = 0;
-  if (unit.op != Op::scatter) return unit.op == Op::slice_update || unit.op == Op::strided_update;
-  const Params* params = unit.outputs[0]->params();
-  return params && params->ints.size() > 1 && params->ints[1] == scatter_set;
-}
-
-// Where it writes must be what it was: positions that are computed anew might come from a
-// function of the user.
-bool Runner::repeatable_later(const Unit& unit) noexcept {
-  if (!unit.outputs[0]->stream()->device->runs_in_turn() || !overwrites(unit)) return false;
-  return std::none_of(unit.inputs.begin() + 2, unit.inputs.end(), [&](const Node* position) {
-    return std::find(unit.releases.begin(), unit.releases.end(), position->storage()) !=
-           unit.releases.end();
-  });
-}
-
-bool Runner::again(Unit& unit, const Fault& fault, Phase phase, bool wrote) noexcept {
-  Device& device = *unit.outputs[0]->stream()->device;
-  if (!device.runs_in_turn()) return false;
-  if (unit.donor && wrote && !overwrites(unit)) return false;
-  // The function of the user was called, and is not called twice without being asked for.
-  if (unit.op == Op::host_call && phase == Phase::completion) return false;
-  const Decision decision = device.health.consider(fault, unit.attempts);
-  if (decision.remedy == Remedy::fail) return false;
-  if (decision.remedy == Remedy::trim) device.memory.trim();
-  // (What is to be split is as small as it gets: a unit that runs by itself.)
-  device.record.retried(fault.code);
-  if (unit.secondary != Code::none) device.record.suppress();
-  unit.secondary = Code::none;
-  ++unit.attempts;
-  unit.pause = static_cast<std::uint32_t>(decision.delay / 1000);
-  unit.donor = nullptr;
-  for (Node* output : unit.outputs) output->buffer_ = nullptr;
-  return true;
-}
-
 Fault Runner::turn_away(Device& device, Submission& submission) noexcept {
   if (device.health.takes_work()) return {};
   bool any = false;
@@ -253,23 +217,24 @@ Fault Runner::turn_away(Device& device, Submission& submission) noexcept {
 
 void Runner::conclude(Unit& unit, const Fault& fault, Phase phase, bool wrote,
                       Recycler* recycler) noexcept {
-  if (fault.code != Code::none) {
-    if (again(unit, fault, phase, wrote)) return;
-    if (unit.attempts) give_up(unit);
-    unit.fault = fault;
-    unit.phase = phase;
-    if (wrote && unit.donor && repeatable_later(unit)) {
-      unit.donor->consumed_ = true;
-    } else if (wrote) {
-      consume(unit);
-    }
-    doom(unit, UnitStatus::failed, recycler);
-    return;
-  }
+  if (fault.code == Code::none) return succeed(unit, recycler);
+  if (!mend(unit, fault, phase, wrote)) fail(unit, fault, phase, wrote, recycler);
+}
+
+void Runner::succeed(Unit& unit, Recycler* recycler) noexcept {
+  close_attempts(unit, true);
   consume(unit);
-  if (unit.attempts) unit.outputs[0]->stream()->device->record.recover(unit.attempts);
   unit.status = UnitStatus::succeeded;
   release(unit, recycler);
+}
+
+void Runner::fail(Unit& unit, const Fault& fault, Phase phase, bool wrote,
+                  Recycler* recycler) noexcept {
+  close_attempts(unit, false);
+  unit.fault = fault;
+  unit.phase = phase;
+  if (wrote) leave_donor(unit);
+  doom(unit, UnitStatus::failed, recycler);
 }
 
 void Runner::consume(Unit& unit) noexcept {
@@ -278,21 +243,28 @@ void Runner::consume(Unit& unit) noexcept {
   unit.donor->buffer_ = nullptr;
 }
 
-// Its earlier failures come second to what ended it.
-void Runner::give_up(Unit& unit) noexcept {
-  unit.outputs[0]->stream()->device->record.suppress(unit.attempts);
+void Runner::leave_donor(Unit& unit) noexcept {
+  if (!unit.donor) return;
+  unit.donor->consumed_ = true;
+  if (!repeatable_later(unit)) unit.donor->buffer_ = nullptr;
 }
 
 void Runner::abandon(Unit& unit) noexcept {
-  if (unit.attempts) give_up(unit);
+  close_attempts(unit, false);
   unit.status = UnitStatus::skipped;
   for (Node* output : unit.outputs) output->buffer_ = nullptr;
   release(unit, nullptr);
 }
 
-void Runner::launched(Unit& unit, bool fails, Recycler& recycler) noexcept {
+void Runner::launched(Unit& unit, const Fault& drawn, Recycler& recycler) noexcept {
+  Submission& submission = submission_of(unit);
+  unit.status = UnitStatus::launched;
+  unit.fault = drawn;
+  submission.repeatable = submission.repeatable && repeatable(unit);
   release(unit, &recycler);
-  if (!fails) return;
+  if (drawn.code == Code::none) return;
+  unit.doomed = !submission.device->health.mends(drawn, submission.attempts, divisible(submission));
+  if (!unit.doomed) return;
   for (Node* output : unit.outputs) output->doomed_ = true;
 }
 
@@ -300,18 +272,18 @@ bool Runner::still_valid(Unit& unit) noexcept {
   const bool healthy = std::none_of(unit.inputs.begin(), unit.inputs.end(), &Runner::spoilt);
   if (healthy || narrow(unit)) return true;
   // It ran on what the failed unit left there, and may have changed what it took over.
-  consume(unit);
+  leave_donor(unit);
   doom(unit, UnitStatus::void_, nullptr);
   return false;
 }
 
 void Runner::lose(Unit& unit) noexcept {
-  consume(unit);
+  leave_donor(unit);
   release(unit, nullptr);
 }
 
 void Runner::refuse(Unit& unit) noexcept {
-  if (unit.status == UnitStatus::skipped) return release(unit, nullptr);
+  if (unit.status != UnitStatus::waiting) return release(unit, nullptr);
   const bool healthy = std::none_of(unit.inputs.begin(), unit.inputs.end(), &Runner::spoilt);
   if (!healthy && !narrow(unit)) doom(unit, UnitStatus::void_, nullptr);
 }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "kernel.h"
@@ -199,7 +200,7 @@ void CpuDevice::serve() noexcept {
 void CpuDevice::run(Submission& submission) noexcept {
   Runner::skip_unwanted(submission);
   if (const Fault refusal = Runner::turn_away(*this, submission); refusal.code != Code::none) {
-    submission.complete(refusal);
+    submission.complete(refusal, Phase::commit);
     Resolver::resolve(*this);
     return;
   }
@@ -220,14 +221,15 @@ void CpuDevice::units(Submission& submission, bool may_wait) noexcept {
       if (Runner::prepare(*this, unit, injected)) launch(unit, injected);
       if (unit.status != UnitStatus::waiting) break;
       // It is to run again, after a pause that keeps other streams from nothing.
-      if (may_wait && unit.pause) pause(unit.pause);
+      if (may_wait) pause(std::exchange(submission.attempts.pause, 0));
     }
   }
 }
 
-void CpuDevice::pause(std::uint32_t microseconds) noexcept {
+void CpuDevice::pause(std::int64_t nanoseconds) noexcept {
+  if (nanoseconds == 0) return;
   block(1);
-  std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
+  std::this_thread::sleep_for(std::chrono::nanoseconds(nanoseconds));
   block(-1);
 }
 

@@ -14,7 +14,6 @@ class CpuDevice final : public Device {
   CpuDevice();
 
   void commit(Submission* submission) noexcept override;
-  bool runs_in_turn() const noexcept override { return true; }
   bool runs_inline(const Submission& submission) const noexcept override;
   void run_inline(Submission& submission) noexcept override;
   bool runs_on_caller(const Submission& submission) const noexcept override;
@@ -31,7 +30,7 @@ class CpuDevice final : public Device {
   void block(int threads) noexcept;
   void run(Submission& submission) noexcept;
   void units(Submission& submission, bool may_wait) noexcept;
-  void pause(std::uint32_t microseconds) noexcept;
+  void pause(std::int64_t nanoseconds) noexcept;
   void launch(Unit& unit, const Fault& injected) noexcept;
 
   std::mutex mutex_;

@@ -24,7 +24,7 @@ class MetalDevice final : public Device {
   static MetalDevice* shared() noexcept;
 
   void commit(Submission* submission) noexcept override;
-  void conclude(Submission& submission) noexcept override;
+  bool conclude(Submission& submission) noexcept override;
   bool runs_later() const noexcept override { return true; }
   bool borrows() const noexcept override { return false; }
   Ref<Buffer> import(const Node& x) noexcept override;
@@ -42,7 +42,15 @@ class MetalDevice final : public Device {
     std::condition_variable work;
     Submission* first = nullptr;
     Submission* last = nullptr;
-    bool served = false;  // has its thread; under the graph lock
+    Submission* postponed = nullptr;  // to be launched again; in no order
+    bool served = false;              // has its thread
+  };
+
+  // What became of the units that were encoded next.
+  enum class Progress {
+    under_way,  // the GPU has them: the flight may be over, and gone
+    none_left,  // nothing more of the submission is for the GPU
+    again,      // one failed, and all of it is to be launched again
   };
 
   MetalDevice(Owned<id<MTLDevice>> device, BufferSource& source, std::size_t limit);
@@ -50,24 +58,31 @@ class MetalDevice final : public Device {
 
   // device.mm: from submissions to command buffers.
   Queue& queue_of(const Submission& submission) noexcept;
+  Queue& serving(Queue& queue) noexcept;
   void serve(Queue& queue) noexcept;
-  void launch(Queue& queue, Submission& submission) noexcept;
-  Fault prepare(Queue& queue, Flight& flight) noexcept;
-  void encode(Flight& flight) noexcept;
+  static Submission& next(Queue& queue) noexcept;
+  void launch(Submission& submission) noexcept;
+  Fault prepare(Flight& flight) noexcept;
+  Fault open(Flight& flight) noexcept;
+  Progress go_on(Flight& flight) noexcept;
   void encode(CommandEncoder& encoder, Unit& unit, std::uint32_t index, Flight& flight) noexcept;
   void refuse(Submission& submission, const Fault& fault, Phase phase) noexcept;
+  void postpone(Submission& submission) noexcept;
 
   // completion.mm: from command buffers to outcomes.
   void depart(Flight& flight) noexcept;
-  void ended(Flight& flight, id<MTLCommandBuffer> buffer) noexcept;
-  void complete(Flight& flight, const Fault& fault) noexcept;
+  void ended(Leg& leg, id<MTLCommandBuffer> buffer) noexcept;
+  void complete(Leg& leg, const Fault& fault) noexcept;
+  static bool isolate(Flight& flight) noexcept;
   void conclude_units(Flight& flight) noexcept;
   void lose_units(Flight& flight) noexcept;
-  void arrive(Flight& flight) noexcept;
+  void put_off(Flight& flight) noexcept;
+  void land(Flight& flight) noexcept;
+  void dismiss(Flight& flight) noexcept;
   void post() noexcept;
   void watch() noexcept;
   void look_for_overdue() noexcept;
-  static void keep_memory(Flight& flight) noexcept;
+  static void keep_memory(Submission& submission) noexcept;
 
   Owned<id<MTLDevice>> device_;
   Residency& residency_;
@@ -79,9 +94,9 @@ class MetalDevice final : public Device {
   // Code::none, or how the driver took its leave.
   std::atomic<Code> ended_by_{Code::none};
 
-  std::mutex flights_mutex_;
-  Flight* flights_ = nullptr;  // committed, and not yet concluded
-  Flight* strayed_ = nullptr;  // concluded, and their handler has not ended yet
+  std::mutex legs_mutex_;
+  Leg* legs_ = nullptr;     // committed, and not yet concluded
+  Leg* strayed_ = nullptr;  // concluded, and their handler has not ended yet
 };
 
 }  // namespace nitinol::metal

@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <new>
 #include <thread>
+#include <utility>
 
 #include "encoder.h"
 #include "nitinol/resolver.h"
@@ -22,6 +24,8 @@
 namespace nitinol::metal {
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t usual_operands = 24;
 
@@ -112,17 +116,38 @@ MetalDevice::Queue& MetalDevice::queue_of(const Submission& submission) noexcept
   return queues_[submission.stream->index % queue_count];
 }
 
-void MetalDevice::commit(Submission* submission) noexcept {
-  Queue* queue = &queue_of(*submission);
-  if (!queue->served) queue->served = start_thread([this, queue] { serve(*queue); });
-  if (!queue->served) queue = &queues_[0];
+// The queue itself, with its thread; the first one if that can't be had.
+MetalDevice::Queue& MetalDevice::serving(Queue& queue) noexcept {
   {
-    std::lock_guard lock(queue->mutex);
-    submission->next_in_queue = nullptr;
-    (queue->last ? queue->last->next_in_queue : queue->first) = submission;
-    queue->last = submission;
+    std::lock_guard lock(queue.mutex);
+    if (!queue.served) queue.served = start_thread([this, &queue] { serve(queue); });
+    if (queue.served) return queue;
   }
-  queue->work.notify_one();
+  return queues_[0];
+}
+
+void MetalDevice::commit(Submission* submission) noexcept {
+  Queue& queue = serving(queue_of(*submission));
+  {
+    std::lock_guard lock(queue.mutex);
+    submission->next_in_queue = nullptr;
+    (queue.last ? queue.last->next_in_queue : queue.first) = submission;
+    queue.last = submission;
+  }
+  queue.work.notify_one();
+}
+
+// What is tried again waits in its queue, and keeps no thread from other work.
+void MetalDevice::postpone(Submission& submission) noexcept {
+  Queue& queue = serving(queue_of(submission));
+  const auto pause = std::chrono::nanoseconds(std::exchange(submission.attempts.pause, 0));
+  submission.attempts.due = (Clock::now().time_since_epoch() + pause).count();
+  {
+    std::lock_guard lock(queue.mutex);
+    submission.next_in_queue = queue.postponed;
+    queue.postponed = &submission;
+  }
+  queue.work.notify_one();
 }
 
 bool MetalDevice::runs_on_caller(const Submission& submission) const noexcept {
@@ -131,25 +156,40 @@ bool MetalDevice::runs_on_caller(const Submission& submission) const noexcept {
   return submission.units.size() <= few && memory.admits_now(submission.planned_bytes);
 }
 
-void MetalDevice::run_on_caller(Submission& submission) noexcept {
-  launch(queue_of(submission), submission);
-}
+void MetalDevice::run_on_caller(Submission& submission) noexcept { launch(submission); }
 
 void MetalDevice::serve(Queue& queue) noexcept {
+  for (;;) launch(next(queue));
+}
+
+Submission& MetalDevice::next(Queue& queue) noexcept {
+  std::unique_lock lock(queue.mutex);
   for (;;) {
-    Submission* submission = nullptr;
-    {
-      std::unique_lock lock(queue.mutex);
-      queue.work.wait(lock, [&queue] { return queue.first != nullptr; });
-      submission = queue.first;
-      queue.first = submission->next_in_queue;
-      if (!queue.first) queue.last = nullptr;
+    Submission** earliest = nullptr;
+    for (Submission** at = &queue.postponed; *at; at = &(*at)->next_in_queue) {
+      if (!earliest || (*at)->attempts.due < (*earliest)->attempts.due) earliest = at;
     }
-    launch(queue, *submission);
+    const Clock::time_point due{std::chrono::nanoseconds(earliest ? (*earliest)->attempts.due : 0)};
+    if (earliest && due <= Clock::now()) {
+      Submission& submission = **earliest;
+      *earliest = submission.next_in_queue;
+      return submission;
+    }
+    if (queue.first) {
+      Submission& submission = *queue.first;
+      queue.first = submission.next_in_queue;
+      if (!queue.first) queue.last = nullptr;
+      return submission;
+    }
+    if (earliest) {
+      queue.work.wait_until(lock, due);
+    } else {
+      queue.work.wait(lock);
+    }
   }
 }
 
-void MetalDevice::launch(Queue& queue, Submission& submission) noexcept {
+void MetalDevice::launch(Submission& submission) noexcept {
   Pool pool;
   Runner::skip_unwanted(submission);
   const Code ended = ended_by_.load(std::memory_order_acquire);
@@ -165,25 +205,31 @@ void MetalDevice::launch(Queue& queue, Submission& submission) noexcept {
   }
   // Before anything is encoded: what the GPU was given never waits for memory.
   const auto admission = memory.admit(submission.planned_bytes);
-  auto* flight = new (std::nothrow) Flight;
+  auto* flight = new (std::nothrow) Flight(submission);
   Fault fault = simple(Code::out_of_memory);
   if (flight) {
-    flight->submission = &submission;
     flight->admission = admission;
-    fault = prepare(queue, *flight);
+    fault = prepare(*flight);
   }
   if (fault.code != Code::none) {
     delete flight;
     memory.leave(admission);
-    return refuse(submission, fault, Phase::encode);
+    if (!Runner::mend(submission, fault)) return refuse(submission, fault, Phase::encode);
+    Runner::start_over(submission);
+    return postpone(submission);
   }
   submission.flight = flight;
-  encode(*flight);
-  if (!flight->launched.empty()) return depart(*flight);
-  // Nothing of it is for the GPU.
-  flight->handled.store(true, std::memory_order_relaxed);
-  submission.complete();
-  Resolver::resolve(*this);
+  switch (go_on(*flight)) {
+    case Progress::under_way:
+      return;
+    case Progress::again:
+      Runner::start_over(submission);
+      return put_off(*flight);
+    case Progress::none_left:
+      submission.complete();
+      Resolver::resolve(*this);
+      return;
+  }
 }
 
 void MetalDevice::refuse(Submission& submission, const Fault& fault, Phase phase) noexcept {
@@ -195,12 +241,10 @@ void MetalDevice::refuse(Submission& submission, const Fault& fault, Phase phase
 }
 
 // What has to be had before the first unit is encoded.
-Fault MetalDevice::prepare(Queue& queue, Flight& flight) noexcept {
-  const std::span<Unit> units = flight.submission->units;
+Fault MetalDevice::prepare(Flight& flight) noexcept {
+  const std::span<Unit> units = flight.submission.units;
   try {
-    flight.launched.reserve(units.size());
-    flight.encoders.reserve(units.size() / Flight::units_per_encoder + 1);
-    flight.recycler.reserve(*flight.submission);
+    flight.recycler.reserve(flight.submission);
   } catch (const std::bad_alloc&) {
     return simple(Code::out_of_memory);
   }
@@ -215,19 +259,48 @@ Fault MetalDevice::prepare(Queue& queue, Flight& flight) noexcept {
     return fault;
   }
   std::fill_n(flight.words(), units.size(), no_fault);
+  return open(flight);
+}
+
+// A new command buffer.
+Fault MetalDevice::open(Flight& flight) noexcept {
+  try {
+    flight.leg = std::make_unique<Leg>();
+    const std::size_t units = flight.split ? 1 : flight.submission.units.size();
+    flight.leg->encoders.reserve(units / Flight::units_per_encoder + 1);
+  } catch (const std::bad_alloc&) {
+    return simple(Code::out_of_memory);
+  }
+  flight.leg->submission = &flight.submission;
   const auto descriptor =
       Owned<MTLCommandBufferDescriptor*>::adopt([[MTLCommandBufferDescriptor alloc] init]);
   [descriptor.get() setErrorOptions:MTLCommandBufferErrorOptionEncoderExecutionStatus];
-  id<MTLCommandBuffer> buffer = [queue.commands.get() commandBufferWithDescriptor:descriptor.get()];
+  id<MTLCommandQueue> commands = queue_of(flight.submission).commands.get();
+  id<MTLCommandBuffer> buffer = [commands commandBufferWithDescriptor:descriptor.get()];
   if (buffer == nil) return simple(Code::internal);
-  flight.buffer = Owned<id<MTLCommandBuffer>>::share(buffer);
+  flight.leg->buffer = Owned<id<MTLCommandBuffer>>::share(buffer);
   return {};
 }
 
-void MetalDevice::encode(Flight& flight) noexcept {
-  CommandEncoder encoder(pipelines_, memory, flight);
-  std::uint32_t index = 0;
-  for (Unit& unit : flight.submission->units) encode(encoder, unit, index++, flight);
+MetalDevice::Progress MetalDevice::go_on(Flight& flight) noexcept {
+  const std::span<Unit> units = flight.submission.units;
+  bool any = false;
+  {
+    CommandEncoder encoder(pipelines_, memory, flight);
+    while (flight.encoded < units.size()) {
+      const std::uint32_t index = flight.encoded++;
+      Unit& unit = units[index];
+      encode(encoder, unit, index, flight);
+      if (unit.status == UnitStatus::waiting) return Progress::again;
+      if (unit.status != UnitStatus::launched) continue;
+      any = true;
+      flight.last = index;
+      if (flight.split) break;
+    }
+  }
+  if (!any) return Progress::none_left;
+  depart(flight);
+  return Progress::under_way;
 }
 
 // Into memory of its own, not into the recycler's: of that the GPU may have use yet.
@@ -241,14 +314,11 @@ Ref<Buffer> MetalDevice::import(const Node& x) noexcept {
 
 void MetalDevice::encode(CommandEncoder& encoder, Unit& unit, std::uint32_t index,
                          Flight& flight) noexcept {
-  if (closed()) unit.status = UnitStatus::skipped;
+  if (closed() && unit.status == UnitStatus::waiting) unit.status = UnitStatus::skipped;
   Recycler& recycler = flight.recycler;
   Fault injected;
   if (!Runner::prepare(*this, unit, injected, &recycler)) return;
-  if (unit.imported) {
-    flight.launched.push_back({index, injected});
-    return Runner::launched(unit, injected.code != Code::none, recycler);
-  }
+  if (unit.imported) return Runner::launched(unit, injected, recycler);
   encoder.begin(unit, index);
   std::array<Operand, usual_operands> few;
   std::vector<Operand> many;
@@ -290,8 +360,7 @@ void MetalDevice::encode(CommandEncoder& encoder, Unit& unit, std::uint32_t inde
         recycler.hold(unit.inputs[i]->storage());
       }
     }
-    flight.launched.push_back({index, injected});
-    Runner::launched(unit, injected.code != Code::none, recycler);
+    Runner::launched(unit, injected, recycler);
   }
   encoder.end();
 }

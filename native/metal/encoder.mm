@@ -53,15 +53,16 @@ void CommandEncoder::label(const Unit& unit) noexcept {
 bool CommandEncoder::open() noexcept {
   if (encoder_ != nil) return true;
   try {
-    flight_.encoders.emplace_back();
+    flight_.leg->encoders.emplace_back();
   } catch (const std::bad_alloc&) {
     short_of_memory(sizeof(ReportedEncoder));
     return false;
   }
   // Serial: what one dispatch writes, the next one reads.
-  encoder_ = [flight_.buffer.get() computeCommandEncoderWithDispatchType:MTLDispatchTypeSerial];
+  encoder_ =
+      [flight_.leg->buffer.get() computeCommandEncoderWithDispatchType:MTLDispatchTypeSerial];
   if (encoder_ == nil) {
-    flight_.encoders.pop_back();
+    flight_.leg->encoders.pop_back();
     refuse("Metal gave no compute encoder.");
     return false;
   }
@@ -72,7 +73,7 @@ bool CommandEncoder::open() noexcept {
 
 void CommandEncoder::close() noexcept {
   if (encoder_ == nil) return;
-  ReportedEncoder& reported = flight_.encoders.back();
+  ReportedEncoder& reported = flight_.leg->encoders.back();
   std::strncpy(reported.label, label_.c_str(), ReportedEncoder::max_label - 1);
   [encoder_ setLabel:to_string(label_).get()];
   [encoder_ endEncoding];

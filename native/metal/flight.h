@@ -1,4 +1,4 @@
-// Flight: a submission between its commit and its end, as Metal knows it.
+// Flight: a submission between its launch and its end, as Metal knows it.
 #pragma once
 
 #import <Metal/Metal.h>
@@ -6,8 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <string>
-#include <utility>
+#include <memory>
 #include <vector>
 
 #include "errors.h"
@@ -18,23 +17,11 @@
 
 namespace nitinol::metal {
 
-struct Flight {
-  // Units that an encoder may hold. Each has its ops in its label, so fewer tell more about a
-  // failure; but every encoder is a pass of its own, which costs the GPU some microseconds.
-  static constexpr std::uint32_t units_per_encoder = 8;
-
-  struct Launched {
-    std::uint32_t unit;  // its index in the submission
-    Fault injected;      // to strike when it has run
-  };
-
+// One command buffer.
+struct Leg {
   Submission* submission = nullptr;
   Owned<id<MTLCommandBuffer>> buffer;
-  std::vector<Launched> launched;
   std::vector<ReportedEncoder> encoders;
-  Allocator::Admission admission{};
-  Recycler recycler;
-  Ref<Buffer> faults;  // a word for each unit
 
   // Who completes the submission: the handler, or the resolver when that never comes. After
   // it was claimed by somebody else, nobody may touch the submission.
@@ -43,9 +30,28 @@ struct Flight {
   std::atomic<bool> handled{false};
 
   // The resolver's alone.
-  Flight* next = nullptr;
-  Flight* previous = nullptr;
+  Leg* next = nullptr;
+  Leg* previous = nullptr;
   std::chrono::steady_clock::time_point ended{};  // when it was first seen to be over
+};
+
+// All of a submission in one command buffer, or, after work took too long, a unit in each, one
+// after another.
+struct Flight {
+  // Units that an encoder may hold. Each has its ops in its label, so fewer tell more about a
+  // failure; but every encoder is a pass of its own, which costs the GPU some microseconds.
+  static constexpr std::uint32_t units_per_encoder = 8;
+
+  explicit Flight(Submission& of) noexcept : submission(of), split(of.attempts.split) {}
+
+  Submission& submission;
+  const bool split;
+  std::unique_ptr<Leg> leg;   // the present one, between its launch and its end the device's
+  std::uint32_t encoded = 0;  // units that were looked at
+  std::uint32_t last = 0;     // of these the one that was launched last
+  Allocator::Admission admission{};
+  Recycler recycler;
+  Ref<Buffer> faults;  // a word for each unit
 
   std::uint32_t* words() const noexcept { return reinterpret_cast<std::uint32_t*>(faults->data()); }
 };
@@ -53,7 +59,7 @@ struct Flight {
 // What the command buffer says of its end. Reads plain numbers: for the completion handler.
 Fault end_of(id<MTLCommandBuffer> buffer) noexcept;
 
-// The states of the encoders of a command buffer that failed, into the flight's own list.
-void read_encoder_states(Flight& flight) noexcept;
+// The states of the encoders of a command buffer that failed, into the leg's own list.
+void read_encoder_states(Leg& leg) noexcept;
 
 }  // namespace nitinol::metal

@@ -36,6 +36,7 @@ struct Behaviour {
   std::size_t inline_units = 0;  // submissions of at most so many units run inline,
   std::size_t caller_units = 0;  // and of at most so many on the thread that waits
   bool later = false;            // what became of a unit is found out at the submission's end
+  int held = 200;                // and its inputs are kept for that
   RecoveryPolicy recovery = nothing_mended();
 
   static RecoveryPolicy nothing_mended() {
@@ -145,7 +146,6 @@ class NullDevice final : public Device {
     }
     work_.notify_one();
   }
-  bool runs_in_turn() const noexcept override { return !behaviour_.later; }
   std::uint32_t depth() const noexcept override { return behaviour_.depth; }
   bool runs_inline(const Submission& submission) const noexcept override {
     return submission.units.size() <= behaviour_.inline_units;
@@ -156,19 +156,30 @@ class NullDevice final : public Device {
   }
 
   bool runs_later() const noexcept override { return behaviour_.later; }
-  void conclude(Submission& submission) noexcept override {
+  bool conclude(Submission& submission) noexcept override {
     const std::unique_ptr<Flight> flight(static_cast<Flight*>(submission.flight));
-    if (!flight) return;
+    if (!flight) return true;
     submission.flight = nullptr;
-    for (const auto& [unit, fault] : flight->launched) {
+    if (Runner::again(submission)) {
+      paused += std::exchange(submission.attempts.pause, 0);
+      commit(&submission);
+      return false;
+    }
+    for (const auto& [unit, own] : flight->launched) {
       if (submission.outcome.fault.code != Code::none) {
         Runner::lose(*unit);
       } else if (Runner::still_valid(*unit)) {
-        Runner::conclude(*unit, fault, Phase::completion, true);
-        if (unit->status == UnitStatus::failed) note(submission, *unit, *unit);
+        const Fault fault = own.code == Code::none ? unit->fault : own;
+        if (fault.code == Code::none) {
+          Runner::succeed(*unit);
+        } else {
+          Runner::fail(*unit, fault, Phase::completion, true);
+          note(submission, *unit, *unit);
+        }
         units_run += unit->status == UnitStatus::succeeded;
       }
     }
+    return true;
   }
 
   bool runs_on_caller(const Submission& submission) const noexcept override {
@@ -205,7 +216,7 @@ class NullDevice final : public Device {
       do {
         Fault after;
         if (Runner::prepare(*this, unit, after)) launch(unit, after);
-        paused += unit.status == UnitStatus::waiting ? unit.pause : 0;
+        paused += std::exchange(submission.attempts.pause, 0);
       } while (unit.status == UnitStatus::waiting);
       if (unit.status == UnitStatus::failed) note(submission, unit, unit);
       units_run += unit.status == UnitStatus::succeeded;
@@ -263,8 +274,8 @@ class NullDevice final : public Device {
     planned_.clear();
   }
 
-  std::atomic<bool> calm{false};         // no failures by chance from now on
-  std::atomic<std::uint64_t> paused{0};  // microseconds that units were to wait
+  std::atomic<bool> calm{false};        // no failures by chance from now on
+  std::atomic<std::int64_t> paused{0};  // nanoseconds that units were to wait
   std::atomic<std::int64_t> units_run{0};
   std::atomic<std::int64_t> inline_runs{0};
   std::atomic<std::int64_t> donations{0};
@@ -285,7 +296,7 @@ class NullDevice final : public Device {
   }
   void note_whole(const Submission& submission) {
     const Unit* first = nullptr;
-    const UnitStatus ran = submission.flight ? UnitStatus::waiting : UnitStatus::succeeded;
+    const UnitStatus ran = submission.flight ? UnitStatus::launched : UnitStatus::succeeded;
     for (const Unit& unit : submission.units) {
       if (unit.status != ran) continue;
       if (!first) first = &unit;
@@ -297,26 +308,34 @@ class NullDevice final : public Device {
   // Everything runs, on what failed units left as well, in memory that goes round.
   struct Flight {
     Recycler recycler;
-    std::vector<std::pair<Unit*, Fault>> launched;
+    std::vector<std::pair<Unit*, Fault>> launched;  // with faults that show at the end
   };
 
   void execute_later(Submission& submission) noexcept {
-    auto* flight = new Flight;
+    auto flight = std::make_unique<Flight>();
     flight->recycler.reserve(submission);
-    submission.flight = flight;
     for (Unit& unit : submission.units) {
       Fault after;
-      if (!Runner::prepare(*this, unit, after, &flight->recycler)) continue;
-      compute(unit);
-      const Fault fault = after.code == Code::none ? decide(unit) : after;
-      // Some that fail are known to fail before they run, and some must keep their inputs.
-      const bool known = fault.code != Code::none && chance(300);
-      if (chance(200)) {
-        for (Node* input : unit.inputs) flight->recycler.hold(input->storage());
+      if (Runner::prepare(*this, unit, after, &flight->recycler)) {
+        compute(unit);
+        Fault own = after.code == Code::none ? decide(unit) : Fault{};
+        // Some are known of before they strike.
+        if (own.code != Code::none && chance(300)) after = std::exchange(own, Fault{});
+        if (chance(behaviour_.held)) {
+          for (Node* input : unit.inputs) flight->recycler.hold(input->storage());
+        }
+        flight->launched.emplace_back(&unit, own);
+        Runner::launched(unit, after, flight->recycler);
+      } else if (unit.status == UnitStatus::waiting) {
+        // It failed before it ran, and runs again with all the others.
+        Runner::start_over(submission);
+        paused += std::exchange(submission.attempts.pause, 0);
+        flight = nullptr;
+        return execute_later(submission);
       }
-      flight->launched.emplace_back(&unit, fault);
-      Runner::launched(unit, known, flight->recycler);
     }
+    submission.ran = true;
+    submission.flight = flight.release();
   }
 
   void launch(Unit& unit, const Fault& after) {

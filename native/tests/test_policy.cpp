@@ -110,70 +110,83 @@ void test_decisions() {
     p.out_of_memory_retry = p.internal_retry = p.split_interactivity = false;
   });
   const RecoveryPolicy careful = with([](auto& p) { p.culprit_budget = 3; });
-  const History calm{Condition::ok, 1}, third{Condition::degraded, 3}, gone{Condition::lost, 1};
+  const RecoveryPolicy halving = with([](auto& p) { p.split_timeout = true; });
+  const History calm{Condition::ok, 1}, third{Condition::degraded, 3}, gone{Condition::lost, 1},
+      shut{Condition::suspended, 1, true};
   const auto unknown = static_cast<Code>(200);
   const struct {
     Code code;
     std::int64_t raw;
-    std::uint32_t attempt;
+    Work work;
     const RecoveryPolicy& policy;
     const History& history;
     Remedy remedy;
     std::int64_t delay;
     bool suspend;
   } table[] = {
-      {Code::innocent_victim, 0, 0, usual, calm, Remedy::again, ms, false},
-      {Code::innocent_victim, 5, 1, usual, calm, Remedy::again, 2 * ms, false},
-      {Code::innocent_victim, 0, 2, usual, calm, Remedy::again, 4 * ms, false},
-      {Code::innocent_victim, 0, 3, usual, calm, Remedy::fail, 0, false},
-      {Code::innocent_victim, 0, 0xffffffff, usual, calm, Remedy::fail, 0, false},
-      {Code::innocent_victim, 0, 99, patient, calm, Remedy::again, 1000 * ms, false},
-      {Code::innocent_victim, 0, 0, strict, calm, Remedy::fail, 0, false},
-      {Code::innocent_victim, 0, 0, usual, gone, Remedy::fail, 0, false},
-      {Code::innocent_victim, 0, 0, careful, third, Remedy::again, ms, false},
-      {Code::internal, 0, 0, usual, calm, Remedy::again, 0, false},
-      {Code::internal, 0, 1, usual, calm, Remedy::fail, 0, false},
-      {Code::internal, 0, 0, strict, calm, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, {0}, usual, calm, Remedy::again, ms, false},
+      {Code::innocent_victim, 5, {1}, usual, calm, Remedy::again, 2 * ms, false},
+      {Code::innocent_victim, 0, {2}, usual, calm, Remedy::again, 4 * ms, false},
+      {Code::innocent_victim, 0, {3}, usual, calm, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, {0xffffffff}, usual, calm, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, {99}, patient, calm, Remedy::again, 1000 * ms, false},
+      {Code::innocent_victim, 0, {0}, strict, calm, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, {0}, usual, gone, Remedy::fail, 0, false},
+      {Code::innocent_victim, 0, {0}, careful, third, Remedy::again, ms, false},
+      {Code::internal, 0, {0}, usual, calm, Remedy::again, 0, false},
+      {Code::internal, 0, {1}, usual, calm, Remedy::fail, 0, false},
+      {Code::internal, 0, {0}, strict, calm, Remedy::fail, 0, false},
       // Two of the driver's numbers that "internal" hides.
-      {Code::internal, 5, 2, usual, calm, Remedy::again, 4 * ms, false},
-      {Code::internal, 14, 1, usual, calm, Remedy::split, 2 * ms, false},
-      {Code::internal, 14, 0, careful, third, Remedy::fail, 0, true},
-      {Code::internal, 77, 0, usual, calm, Remedy::again, 0, false},
-      {Code::impacting_interactivity, 14, 0, usual, calm, Remedy::split, ms, false},
-      {Code::impacting_interactivity, 0, 3, usual, calm, Remedy::fail, 0, false},
-      {Code::impacting_interactivity, 0, 0, strict, calm, Remedy::fail, 0, false},
-      {Code::impacting_interactivity, 0, 0, careful, third, Remedy::fail, 0, true},
-      {Code::out_of_memory, 8, 0, usual, calm, Remedy::trim, 0, false},
-      {Code::out_of_memory, 8, 1, usual, calm, Remedy::fail, 0, false},
-      {Code::out_of_memory, 0, 0, strict, calm, Remedy::fail, 0, false},
-      {Code::out_of_memory, 0, 0, careful, third, Remedy::trim, 0, false},
+      {Code::internal, 5, {2}, usual, calm, Remedy::again, 4 * ms, false},
+      {Code::internal, 14, {1}, usual, calm, Remedy::split, 2 * ms, false},
+      {Code::internal, 14, {0}, careful, third, Remedy::fail, 0, true},
+      {Code::internal, 77, {0}, usual, calm, Remedy::again, 0, false},
+      {Code::impacting_interactivity, 14, {0}, usual, calm, Remedy::split, ms, false},
+      {Code::impacting_interactivity, 0, {3}, usual, calm, Remedy::fail, 0, false},
+      {Code::impacting_interactivity, 0, {0}, strict, calm, Remedy::fail, 0, false},
+      {Code::impacting_interactivity, 0, {0}, careful, third, Remedy::fail, 0, true},
+      {Code::out_of_memory, 8, {0}, usual, calm, Remedy::trim, 0, false},
+      {Code::out_of_memory, 8, {1}, usual, calm, Remedy::fail, 0, false},
+      {Code::out_of_memory, 0, {0}, strict, calm, Remedy::fail, 0, false},
+      {Code::out_of_memory, 0, {0}, careful, third, Remedy::trim, 0, false},
+      // What was ended by a watchdog runs again in smaller pieces, if at all.
+      {Code::timeout, 2, {0, true}, usual, calm, Remedy::fail, 0, false},
+      {Code::timeout, 2, {0, true}, halving, calm, Remedy::split, ms, false},
+      {Code::timeout, 3, {0, false}, halving, calm, Remedy::fail, 0, false},
+      {Code::timeout, 2, {1, true}, halving, calm, Remedy::fail, 0, false},
+      {Code::timeout, 2, {0, true}, halving, gone, Remedy::fail, 0, false},
+      {Code::impacting_interactivity, 14, {1, true}, usual, calm, Remedy::split, 2 * ms, false},
+      {Code::page_fault, 11, {0, true}, halving, calm, Remedy::fail, 0, false},
+      // A device that takes no work takes none again.
+      {Code::innocent_victim, 0, {0, true}, usual, shut, Remedy::fail, 0, false},
+      {Code::out_of_memory, 0, {0, true}, usual, shut, Remedy::fail, 0, false},
       // A number that only "internal" would make something of.
-      {Code::timeout, 5, 0, usual, calm, Remedy::fail, 0, false},
-      {Code::timeout, 2, 0, careful, calm, Remedy::fail, 0, false},
-      {Code::timeout, 2, 0, careful, third, Remedy::fail, 0, true},
-      {Code::timeout, 2, 0, usual, third, Remedy::fail, 0, false},
-      {Code::page_fault, 11, 0, careful, third, Remedy::fail, 0, true},
-      {Code::invalid_resource, 9, 0, careful, third, Remedy::fail, 0, true},
-      {Code::stack_overflow, 0, 0, careful, third, Remedy::fail, 0, true},
-      {Code::memoryless, 0, 0, careful, third, Remedy::fail, 0, true},
-      {Code::access_revoked, 4, 0, usual, calm, Remedy::fail, 0, false},
-      {Code::device_removed, 0, 0, careful, third, Remedy::fail, 0, false},
-      {Code::submissions_ignored, 4, 0, careful, third, Remedy::fail, 0, false},
-      {Code::not_permitted, 6, 0, usual, calm, Remedy::fail, 0, false},
+      {Code::timeout, 5, {0}, usual, calm, Remedy::fail, 0, false},
+      {Code::timeout, 2, {0}, careful, calm, Remedy::fail, 0, false},
+      {Code::timeout, 2, {0}, careful, third, Remedy::fail, 0, true},
+      {Code::timeout, 2, {0}, usual, third, Remedy::fail, 0, false},
+      {Code::page_fault, 11, {0}, careful, third, Remedy::fail, 0, true},
+      {Code::invalid_resource, 9, {0}, careful, third, Remedy::fail, 0, true},
+      {Code::stack_overflow, 0, {0}, careful, third, Remedy::fail, 0, true},
+      {Code::memoryless, 0, {0}, careful, third, Remedy::fail, 0, true},
+      {Code::access_revoked, 4, {0}, usual, calm, Remedy::fail, 0, false},
+      {Code::device_removed, 0, {0}, careful, third, Remedy::fail, 0, false},
+      {Code::submissions_ignored, 4, {0}, careful, third, Remedy::fail, 0, false},
+      {Code::not_permitted, 6, {0}, usual, calm, Remedy::fail, 0, false},
       // Mistakes in the data don't hurt the device, whosever they are.
-      {Code::singular_matrix, 0, 0, careful, third, Remedy::fail, 0, false},
-      {Code::not_positive_definite, 0, 0, careful, third, Remedy::fail, 0, false},
-      {Code::index_out_of_range, 0, 0, careful, third, Remedy::fail, 0, false},
-      {Code::negative_power, 0, 0, careful, third, Remedy::fail, 0, false},
-      {Code::host_callback, 0, 0, careful, third, Remedy::fail, 0, false},
-      {Code::io, 0, 0, careful, third, Remedy::fail, 0, false},
-      {unknown, 0, 0, usual, calm, Remedy::again, 0, false},
-      {unknown, 5, 1, usual, calm, Remedy::fail, 0, false},
-      {unknown, 0, 0, careful, third, Remedy::again, 0, false},
+      {Code::singular_matrix, 0, {0}, careful, third, Remedy::fail, 0, false},
+      {Code::not_positive_definite, 0, {0}, careful, third, Remedy::fail, 0, false},
+      {Code::index_out_of_range, 0, {0}, careful, third, Remedy::fail, 0, false},
+      {Code::negative_power, 0, {0}, careful, third, Remedy::fail, 0, false},
+      {Code::host_callback, 0, {0}, careful, third, Remedy::fail, 0, false},
+      {Code::io, 0, {0}, careful, third, Remedy::fail, 0, false},
+      {unknown, 0, {0}, usual, calm, Remedy::again, 0, false},
+      {unknown, 5, {1}, usual, calm, Remedy::fail, 0, false},
+      {unknown, 0, {0}, careful, third, Remedy::again, 0, false},
   };
   bool covered[static_cast<int>(Code::count_)] = {};
   for (const auto& row : table) {
-    const Decision decision = decide(row.code, row.raw, row.attempt, row.policy, row.history);
+    const Decision decision = decide(row.code, row.raw, row.work, row.policy, row.history);
     CHECK(decision.remedy == row.remedy);
     CHECK(decision.delay == row.delay);
     CHECK(decision.suspend == row.suspend);
@@ -186,7 +199,7 @@ void test_decisions() {
       p.victim_retries = most_retries;
       p.victim_backoff = std::int64_t{1} << 62;
     });
-    const Decision decision = decide(Code::innocent_victim, 0, attempt, slow, calm);
+    const Decision decision = decide(Code::innocent_victim, 0, {attempt}, slow, calm);
     CHECK((decision.remedy == Remedy::again) == (attempt < most_retries));
     CHECK(decision.delay >= 0 && decision.delay <= longest_backoff);
   }
@@ -227,10 +240,14 @@ void test_culprit_budget() {
   health.failed(fault_of(Code::page_fault), 1151);
   CHECK(health.takes_work());
   // A failure that is mended counts as well, if the work is to blame for it.
-  CHECK(health.consider(fault_of(Code::innocent_victim), 0, 1152).remedy == Remedy::again);
-  CHECK(health.consider(fault_of(Code::impacting_interactivity), 0, 1300).remedy == Remedy::split);
-  CHECK(health.consider(fault_of(Code::impacting_interactivity), 0, 1301).remedy == Remedy::split);
-  const Decision last = health.consider(fault_of(Code::impacting_interactivity), 0, 1302);
+  const auto consider = [&](Code code, std::int64_t now) {
+    Attempts first;
+    return health.consider(fault_of(code), first, true, now);
+  };
+  CHECK(consider(Code::innocent_victim, 1152).remedy == Remedy::again);
+  CHECK(consider(Code::impacting_interactivity, 1300).remedy == Remedy::split);
+  CHECK(consider(Code::impacting_interactivity, 1301).remedy == Remedy::split);
+  const Decision last = consider(Code::impacting_interactivity, 1302);
   CHECK(last.remedy == Remedy::fail && last.suspend);
   health.failed(fault_of(Code::impacting_interactivity), 1302);
   CHECK(!health.takes_work());
@@ -247,6 +264,42 @@ void test_culprit_budget() {
   CHECK(!large.takes_work());
 }
 
+// Each code has tries of its own, and what they come to is kept.
+void test_attempts() {
+  Health health;
+  Attempts attempts;
+  const auto consider = [&](Code code, bool divisible = false) {
+    const bool foreseen = health.mends(fault_of(code), attempts, divisible);
+    const Remedy remedy = health.consider(fault_of(code), attempts, divisible).remedy;
+    // In the same attempt once more: the answer is the same, and so is the number of attempts.
+    const Attempts once = attempts;
+    CHECK(health.consider(fault_of(code), attempts, divisible).remedy == remedy);
+    CHECK(attempts.after == once.after && attempts.pause == once.pause);
+    CHECK(attempts.failures == once.failures + (remedy != Remedy::fail ? 1 : 0));
+    attempts.failures = once.failures;
+    attempts.counted = 0;
+    CHECK(foreseen == (remedy != Remedy::fail));
+    return remedy;
+  };
+  CHECK(consider(Code::innocent_victim) == Remedy::again && attempts.pause == ms);
+  CHECK(consider(Code::out_of_memory) == Remedy::trim && attempts.pause == ms);
+  CHECK(consider(Code::innocent_victim) == Remedy::again && attempts.pause == 2 * ms);
+  CHECK(consider(Code::internal) == Remedy::again);
+  CHECK(attempts.failures == 4 && !attempts.split && !attempts.given_up);
+  CHECK(consider(Code::io) == Remedy::fail && !attempts.given_up);  // another matter
+  CHECK(consider(Code::out_of_memory) == Remedy::fail && attempts.given_up);
+  CHECK(attempts.failures == 4);
+  // What is one piece is tried again as it is.
+  CHECK(consider(Code::impacting_interactivity) == Remedy::split && !attempts.split);
+  CHECK(consider(Code::impacting_interactivity, true) == Remedy::split && attempts.split);
+  // The driver's own number tells what it is.
+  Fault hidden = fault_of(Code::internal);
+  hidden.raw = 5;
+  Attempts fresh;
+  CHECK(health.consider(hidden, fresh, false).remedy == Remedy::again);
+  CHECK(fresh.after[static_cast<int>(Code::innocent_victim)] == 1);
+}
+
 void test_lost() {
   for (Code code : {Code::access_revoked, Code::device_removed, Code::submissions_ignored}) {
     Health health;
@@ -255,16 +308,42 @@ void test_lost() {
     CHECK(!health.takes_work() && !health.reset());
     CHECK(health.refusal().code == code && health.refusal().args[0] == 1);
     health.failed(health.refusal());
-    // Lost on purpose only.
+    // Lost on purpose only, and by this injection.
     health.end_injection(2);
     CHECK(!health.takes_work());
+    const Fault refused = health.refusal();
     health.end_injection(1);
+    CHECK(health.takes_work() && health.condition() == Condition::degraded);
+    health.failed(refused);  // of work that was turned away before
     CHECK(health.takes_work() && health.condition() == Condition::degraded);
     health.failed(code);
     health.failed(fault_of(code, 1));
     health.end_injection(1);
     CHECK(!health.takes_work() && health.condition() == Condition::lost);
+    // A loss that is real stays, also when it comes during an injected one.
+    Health both;
+    both.failed(fault_of(Code::access_revoked, 1));
+    both.failed(code);
+    CHECK(both.refusal().code == code);
+    both.end_injection(1);
+    both.end_injection(0);
+    CHECK(!both.takes_work() && both.condition() == Condition::lost);
   }
+  // A device that its budget had closed is closed afterwards too.
+  RecoveryPolicy policy;
+  policy.culprit_budget = 1;
+  Health health;
+  health.set_policy(policy);
+  health.failed(Code::timeout);
+  health.failed(fault_of(Code::device_removed, 1));  // it was under way
+  CHECK(health.condition() == Condition::lost);
+  health.end_injection(1);
+  CHECK(!health.takes_work() && health.condition() == Condition::suspended);
+  CHECK(health.refusal().code == Code::not_permitted);
+  const Fault refused = health.refusal();
+  CHECK(health.reset() && health.takes_work());
+  health.failed(refused);
+  CHECK(health.condition() == Condition::ok);
 }
 
 // What an injection struck may be met when it has ended.
@@ -313,7 +392,9 @@ void test_health_of_many_threads() {
     threads.emplace_back([&] {
       for (int i = 0; i < 10; ++i) {
         health.failed(Code::timeout);
-        health.consider(fault_of(Code::innocent_victim), 0);
+        Attempts attempts;
+        health.consider(fault_of(Code::innocent_victim), attempts, false);
+        health.mends(fault_of(Code::timeout), attempts, true);
         health.succeeded();
         health.policy();
       }
@@ -340,6 +421,7 @@ int main() {
   test_health();
   test_decisions();
   test_culprit_budget();
+  test_attempts();
   test_lost();
   test_lost_too_late();
   test_health_of_many_threads();

@@ -138,6 +138,7 @@ cdef class Device:
             out_of_memory_retry=p.out_of_memory_retry,
             internal_retry=p.internal_retry,
             impacting_interactivity="split" if p.split_interactivity else "fail",
+            timeout="split" if p.split_timeout else "fail",
             culprit_budget=p.culprit_budget or None,
             culprit_window=p.culprit_window / 1e9,
         )
@@ -154,6 +155,7 @@ cdef class Device:
         p.out_of_memory_retry = policy.out_of_memory_retry
         p.internal_retry = policy.internal_retry
         p.split_interactivity = policy.impacting_interactivity == "split"
+        p.split_timeout = policy.timeout == "split"
         p.culprit_budget = policy.culprit_budget or 0
         p.culprit_window = round(policy.culprit_window * 1e9)
         self.device.health.set_policy(p)

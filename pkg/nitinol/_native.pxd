@@ -97,6 +97,7 @@ cdef extern from "nitinol/policy.h" namespace "nitinol" nogil:
         cbool out_of_memory_retry
         cbool internal_retry
         cbool split_interactivity
+        cbool split_timeout
         uint32_t culprit_budget
         int64_t culprit_window
     cdef cppclass Health:

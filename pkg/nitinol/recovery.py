@@ -4,7 +4,7 @@ import dataclasses
 
 __all__ = ["RecoveryPolicy"]
 
-_INTERACTIVITY = ("split", "fail")
+_TOO_LONG = ("split", "fail")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,9 +14,9 @@ class RecoveryPolicy:
     What is tried again and succeeds raises nowhere. It is counted, as ``recovered`` in
     `Device.error_counts`.
 
-    Work is tried again only where units run one at a time, which is on the CPU. On Metal a command
-    buffer holds many, and later ones may have written over what earlier ones read: there every
-    failure is reported, and only the culprit budget acts. `nitinol.retry` works everywhere.
+    On the CPU one kernel is tried again by itself; on Metal the command buffer that failed, with
+    all that it holds. What wrote to the memory of its input, and would differ if that were
+    repeated, is not tried again: it fails.
 
     Parameters
     ----------
@@ -33,6 +33,10 @@ class RecoveryPolicy:
     impacting_interactivity : {"split", "fail"}
         What is done about work that the device ended because it kept a display waiting: it is run
         in smaller pieces, with the same limit and pauses as for victims, or reported.
+    timeout : {"fail", "split"}
+        What is done about work that a watchdog ended: it is reported, or run once more in smaller
+        pieces, one kernel at a time. What is one kernel already is reported: the same work is never
+        submitted again as it was.
     culprit_budget : int or None
         The number of failures within `culprit_window`, from 1 to 64, at which the device is
         suspended: it takes no more work until `Device.reset`. Only failures count that the work
@@ -59,6 +63,7 @@ class RecoveryPolicy:
     out_of_memory_retry: bool = True
     internal_retry: bool = True
     impacting_interactivity: str = "split"
+    timeout: str = "fail"
     culprit_budget: int | None = None
     culprit_window: float = 60.0
 
@@ -72,11 +77,9 @@ class RecoveryPolicy:
         for name in ("out_of_memory_retry", "internal_retry"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is True or False, not {getattr(self, name)!r}.")
-        if self.impacting_interactivity not in _INTERACTIVITY:
-            raise ValueError(
-                f"impacting_interactivity is 'split' or 'fail', not "
-                f"{self.impacting_interactivity!r}."
-            )
+        for name in ("impacting_interactivity", "timeout"):
+            if getattr(self, name) not in _TOO_LONG:
+                raise ValueError(f"{name} is 'split' or 'fail', not {getattr(self, name)!r}.")
 
     @classmethod
     def none(cls):

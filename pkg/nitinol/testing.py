@@ -16,11 +16,11 @@ _LONGEST_ENTRY = 200  # no device, code and numbers are longer
 class inject:
     """Make units of work fail, as a context manager.
 
-    A unit is the grain of failure: on the CPU one kernel or one fused chain of elementwise
-    operations. Only units that start with healthy inputs are counted, in the order in which they
-    start. A unit that the device tries again by itself, as its `RecoveryPolicy` says, is counted
-    again: for such a failure to show, there must be enough of them. A device that was lost in the
-    block is there again after it.
+    A unit is one kernel or one fused chain of elementwise operations. Only units that start with
+    healthy inputs are counted, in the order in which they start. A unit that the device tries again
+    by itself, as its `RecoveryPolicy` says, is counted again (on Metal all units of its command
+    buffer are): for such a failure to show, there must be enough of them. A device that was lost by
+    this injection is there again after the block.
 
     Parameters
     ----------

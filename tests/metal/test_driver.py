@@ -16,8 +16,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 START = """
+import time
+
 d = nt.Device("metal")
 nt.set_default_device(d)
+d.recovery = nt.RecoveryPolicy.none()
 x = nt.ones(4) + 0
 
 def step():
@@ -87,6 +90,87 @@ def test_a_command_buffer_that_fails(seam, error, code, state):
         assert d.state == "ok"
         """,
         f"fail_command_buffer@4:{seam}",
+    )
+
+
+@pytest.mark.parametrize("handlers", ["", ";disorder:seed=5,delay_us=20000", ";drop_handlers@6*2"])
+@pytest.mark.parametrize(
+    ("seam", "times"),
+    [
+        ("code=1", 1),
+        ("code=1,raw=5", 3),
+        ("code=1,raw=14", 3),
+        ("code=8,raw=8,execute=1", 1),
+        ("code=2,raw=2", 1),
+    ],
+)
+def test_a_command_buffer_that_fails_for_a_while(seam, times, handlers):
+    on_metal(
+        f"""
+        d.recovery = nt.RecoveryPolicy(timeout="split", victim_backoff=1e-4)
+        good()
+        cache = nt.zeros((3, 2)) + 1
+        rows = nt.asarray([[7.0, 8.0]])
+        nt.eval(cache, rows)
+        for i in range(3):
+            cache = nt.slice_update(cache, rows, i)
+            total = nt.sum(cache)
+            nt.async_eval(cache, total, *step()).wait(30)
+            assert total.item() == 6 + 13 * (i + 1)
+            good(2)
+        assert cache.tolist() == [[7.0, 8.0]] * 3
+        counts = d.error_counts()
+        assert counts["struck"] == counts["recovered"] == {times}, counts
+        assert d.state == "ok"
+        """,
+        f"fail_command_buffer@5*{times}:{seam}" + handlers,
+    )
+
+
+def test_what_fails_for_good_is_told_after_the_retries():
+    on_metal(
+        """
+        d.recovery = nt.RecoveryPolicy(victim_backoff=1e-4, victim_retries=2)
+        good()
+        assert outcome(step()[0])[:2] == ("InnocentVictimError", "innocent_victim")
+        counts = d.error_counts()
+        assert (counts["struck"], counts["suppressed"], counts["recovered"]) == (1, 2, 0), counts
+        good()
+        """,
+        "fail_command_buffer@4*3:code=1,raw=5",
+    )
+
+
+def test_a_device_that_is_lost_while_work_is_to_be_tried_again():
+    on_metal(
+        """
+        d.recovery = nt.RecoveryPolicy(victim_backoff=1)
+        good()
+        victim = step()[0]
+        started = nt.async_eval(victim)
+        while d.stats()["failures"].get("innocent_victim", 0) == 0:
+            time.sleep(0.001)
+        with nt.Stream(d):
+            assert outcome(step()[1])[1] == "access_revoked"
+        started.wait(30)
+        assert outcome(victim)[1] == "submissions_ignored"
+        assert d.state == "lost"
+        """,
+        "fail_command_buffer@4:code=1,raw=5;fail_command_buffer@5:code=4",
+    )
+
+
+def test_a_real_loss_outlives_an_injected_one():
+    on_metal(
+        """
+        with nt.testing.inject(d, "device_removed", at=2):
+            assert outcome(step()[0])[1] == "access_revoked"
+        assert d.state == "lost"
+        try: d.reset()
+        except nt.RecoveryError as error: assert error.reason == "device_lost"
+        else: raise AssertionError
+        """,
+        "fail_command_buffer@1:code=4",
     )
 
 

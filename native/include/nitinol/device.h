@@ -53,18 +53,18 @@ class Device {
   // one Submission::complete and one Resolver::resolve, whatever fails.
   virtual void commit(Submission* submission) noexcept = 0;
   // After the completion, before anything is published: what became of each unit, where
-  // that is not known by then. By the thread that resolves, without a lock.
-  virtual void conclude(Submission&) noexcept {}
+  // that is not known by then. By the thread that resolves, without a lock. False when the
+  // submission goes on, in place; it was reopened then, and is the device's again.
+  virtual bool conclude(Submission&) noexcept { return true; }
   // Can it work on memory that is not of its own allocator (a NumPy array's)?
   virtual bool borrows() const noexcept { return true; }
   // Memory of this device's that holds the elements of `x`, an array of another device, in
   // row-major order: shared with x, or copied by the host. Null where that is the device's work.
   virtual Ref<Buffer> import(const Node&) noexcept { return nullptr; }
-  // Are transients in use until their submission has ended (see Recycler)?
+  // Are units launched together, and concluded when their submission has ended, so that their
+  // transients are in use until then (see Recycler)? Else each is concluded before the next
+  // one starts.
   virtual bool runs_later() const noexcept { return false; }
-  // Is each unit concluded before the next one starts, and run again where it was left
-  // waiting? Then failures are mended in place.
-  virtual bool runs_in_turn() const noexcept { return false; }
   // Submissions of one stream that may be committed at the same time.
   virtual std::uint32_t depth() const noexcept { return 1; }
   // Is this submission so small that handing it over costs more than running it on

@@ -8,6 +8,7 @@
 #include "nitinol/arena.h"
 #include "nitinol/error.h"
 #include "nitinol/node.h"
+#include "nitinol/policy.h"
 #include "nitinol/program.h"
 #include "nitinol/ref.h"
 #include "nitinol/scope.h"
@@ -21,6 +22,7 @@ struct Stream;
 
 enum class UnitStatus : std::uint8_t {
   waiting,
+  launched,  // on a device that runs later: what became of it is not known yet
   succeeded,
   failed,   // by itself: `fault` says how
   void_,    // depends on a failure, never launched
@@ -41,12 +43,11 @@ struct Unit {
   std::span<std::uint32_t> edges;    // of each output: how many inputs of planned nodes it is
   Node* donor = nullptr;             // whose storage the output takes over
   bool imported = false;             // the output has its value already: nothing to launch
-  Fault fault;
-  Code secondary = Code::none;   // a second failure of the same unit
-  std::uint8_t attempts = 0;     // that failed, and after which it was to run again
-  std::uint32_t pause = 0;       // microseconds to wait before it does
-  Keep* exception = nullptr;     // owned until resolved
-  const char* detail = nullptr;  // a sentence for the report, alive until resolved
+  Fault fault;                       // how it failed; of a launched unit, what is to strike it
+  bool doomed = false;               // launched, and that strikes whatever happens
+  Code secondary = Code::none;       // a second failure of the same unit
+  Keep* exception = nullptr;         // owned until resolved
+  const char* detail = nullptr;      // a sentence for the report, alive until resolved
 };
 
 // How a submission ended, filled by one CAS in the completion handler.
@@ -73,6 +74,9 @@ class Submission : public Counted<Submission>, public Census<Submission> {
   }
   Arena arena;
   Outcome outcome;
+  Attempts attempts;       // of the present unit where units run in turn, else of all of it
+  bool repeatable = true;  // the units launched so far give the same when all of them run again
+  bool ran = false;        // some of them may have run
   Signal done;
   Submission* next_in_queue = nullptr;  // of the device, between commit and launch
   void* flight = nullptr;               // what the device keeps for it between launch and end
@@ -81,6 +85,8 @@ class Submission : public Counted<Submission>, public Census<Submission> {
   // (or the resolver thread) then runs Resolver::resolve for the device.
   // False when it was completed before: a second completion is ignored.
   bool complete(const Fault& fault = {}, Phase phase = Phase::completion) noexcept;
+  // By the device that concludes it: it goes on, and is to be completed once more.
+  void reopen() noexcept;
 
  private:
   friend class ErrorRecord;

@@ -28,6 +28,14 @@ inline Device& device() {
 }
 inline Device& host() { return cpu::CpuDevice::shared(); }
 
+// Every failure shows.
+inline void mend_nothing() {
+  RecoveryPolicy policy;
+  policy.victim_retries = 0;
+  policy.out_of_memory_retry = policy.internal_retry = policy.split_interactivity = false;
+  device().health.set_policy(policy);
+}
+
 inline void wait(const Ref<Evaluation>& evaluation) {
   for (int slices = 0; evaluation && !evaluation->wait(second / 10); ++slices) CHECK(slices < 1200);
 }
@@ -42,13 +50,15 @@ struct Ending {
   std::int64_t raw;  // 0: none
   Code meaning;
 };
+// Those that may pass by themselves come first.
+inline constexpr std::size_t transient_endings = 4;
 inline constexpr Ending endings[] = {
     {1, 0, Code::internal},
     {1, 5, Code::innocent_victim},
     {1, 14, Code::impacting_interactivity},
+    {8, 8, Code::out_of_memory},
     {2, 2, Code::timeout},
     {3, 11, Code::page_fault},
-    {8, 8, Code::out_of_memory},
     {9, 0, Code::invalid_resource},
     {12, 0, Code::stack_overflow},
 };

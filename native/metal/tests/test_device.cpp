@@ -17,16 +17,20 @@ namespace {
 // Failures that the seams and the injector were asked for, and how many of them happened.
 class Plan {
  public:
-  Plan(std::mt19937& random, bool buffers, bool injected) {
+  // `mended`: with recovery, of which the transient ones are to show nothing.
+  Plan(std::mt19937& random, bool buffers, bool injected, bool mended) {
     before_ = emulator::counters().command_buffers;
     for (std::uint64_t at = 3; buffers && at < 200; at += 1 + random() % 20) {
-      fail_command_buffer(at, endings[random() % std::size(endings)], random() % 2);
+      const std::size_t kinds = mended ? transient_endings : std::size(endings);
+      fail_command_buffer(at, endings[random() % kinds], random() % 2);
       buffers_.push_back(at);
     }
+    constexpr Code codes[] = {Code::innocent_victim, Code::internal, Code::out_of_memory,
+                              Code::not_permitted};
     constexpr Phase phases[] = {Phase::encode, Phase::commit, Phase::completion};
     for (std::uint64_t at = 5; injected && at < 300; at += 1 + random() % 40) {
       InjectionRule rule;
-      rule.code = Code::not_permitted;
+      rule.code = mended ? codes[random() % 4] : Code::not_permitted;
       rule.phase = phases[random() % 3];
       rule.at = at;
       rules_.push_back(device().injector.add(rule));
@@ -49,6 +53,7 @@ class Plan {
 
 ErrorCounts operator-(ErrorCounts a, const ErrorCounts& b) {
   a.struck -= b.struck;
+  a.recovered -= b.recovered;
   a.raised -= b.raised;
   a.drained -= b.drained;
   a.collected -= b.collected;
@@ -57,6 +62,8 @@ ErrorCounts operator-(ErrorCounts a, const ErrorCounts& b) {
   a.unobserved -= b.unobserved;
   return a;
 }
+
+std::uint64_t recovered = 0;  // over all tests
 
 // Failures that come from the data, and not from a plan.
 std::uint64_t of_data() {
@@ -85,7 +92,12 @@ void test_threads(unsigned seed) {
   const bool shortage = seed % 6 == 4;
   const ErrorCounts before = device().record.counts(), hosts = host().record.counts();
   const std::uint64_t data_before = of_data();
-  Plan plan(random, seed % 3 != 1, seed % 4 != 0);
+  const bool mended = seed % 2 == 0;
+  Plan plan(random, seed % 3 != 1, seed % 4 != 0, mended);
+  RecoveryPolicy policy;
+  policy.victim_backoff = 100'000;
+  policy.victim_retries = most_retries;
+  mended ? device().health.set_policy(policy) : mend_nothing();
   if (shortage) {
     emulator::fail_allocations({2, 2});
     emulator::fail_allocations({5 + random() % 4, 2});
@@ -150,17 +162,20 @@ void test_threads(unsigned seed) {
   const ErrorCounts counts = device().record.counts() - before;
   const ErrorCounts there = host().record.counts() - hosts;
   CHECK(counts.unobserved == 0 && there.unobserved == 0);
-  CHECK(counts.struck == counts.raised + counts.drained + counts.printed);
+  CHECK(counts.struck == counts.recovered + counts.raised + counts.drained + counts.printed);
   CHECK(there.struck == there.raised + there.drained + there.printed);
   CHECK(counts.drained + there.drained == drained && counts.printed + there.printed == rest);
   // Every failure that was planned is told of, or counted as one that came second.
   const std::uint64_t planned = plan.struck();
   const std::uint64_t told = counts.struck + counts.suppressed - (of_data() - data_before);
   CHECK(shortage ? told >= planned : told == planned);
-  CHECK(ready > 0 && (poisoned > 0 || counts.struck + struck_on_host == 0));
-  std::fprintf(stderr, "  %lld ready, %lld poisoned, %lld by themselves, %llu planned\n",
-               static_cast<long long>(ready), static_cast<long long>(poisoned),
-               static_cast<long long>(own), static_cast<unsigned long long>(planned));
+  const std::uint64_t shown = counts.struck - counts.recovered + struck_on_host;
+  CHECK(ready > 0 && (poisoned > 0 || shown == 0));
+  recovered += counts.recovered;
+  std::fprintf(
+      stderr, "  %lld ready, %lld poisoned, %lld by themselves, %llu planned, %llu mended\n",
+      static_cast<long long>(ready), static_cast<long long>(poisoned), static_cast<long long>(own),
+      static_cast<unsigned long long>(planned), static_cast<unsigned long long>(counts.recovered));
 }
 
 }  // namespace
@@ -168,11 +183,13 @@ void test_threads(unsigned seed) {
 int main(int argc, char** argv) {
   Device::add(&host());
   Device::add(&device());
+  mend_nothing();
   if (argc > 1) {
     test_threads(static_cast<unsigned>(std::atoi(argv[1])));
     return 0;
   }
   for (unsigned seed = 1; seed <= 12; ++seed) test_threads(seed);
+  CHECK(recovered > 0);
   const unsigned fresh = std::random_device{}() % 1000000;
   for (unsigned i = 0; i < 4; ++i) test_threads(fresh + i);
 }

@@ -65,13 +65,13 @@ void test_donated() {
       wait(evaluate(y.get()));
       CHECK(y->state() == State::ready && y->buffer() == buffer);
     }
-    fail_command_buffer(1, endings[3], true);
+    fail_command_buffer(1, endings[4], true);
     Ref<Node> last = chain.update(y.get());
     const Ref<Node> before = y;  // somebody keeps it: no donation
     wait(evaluate(last.get()));
     CHECK(last->state() == State::poisoned && before->state() == State::ready);
     const Report& report = *last->poison()->roots()[0];
-    CHECK(report.fault.code == endings[3].meaning && report.encoder_count == 1);
+    CHECK(report.fault.code == endings[4].meaning && report.encoder_count == 1);
     CHECK(report.encoders[0].state == EncoderState::faulted);
     device().record.collect(Observer::printed, -1);
   }
@@ -140,6 +140,90 @@ void test_handlers_too_late() {
   emulator::reset_seams();
 }
 
+// What failed for a while is encoded and committed again, though handlers come late or not at all.
+void test_mended() {
+  const Conservation conservation;
+  RecoveryPolicy policy;
+  policy.victim_backoff = 1000;
+  device().health.set_policy(policy);
+  for (bool executed : {false, true}) {
+    for (std::size_t i = 0; i < transient_endings; ++i) {
+      Chain chain;
+      Ref<Node> y = chain.sum(chain.x.get(), chain.x.get());
+      wait(evaluate(y.get()));
+      const Buffer* const buffer = y->buffer();
+      const ErrorCounts before = device().record.counts();
+      std::memset(chain.fresh->data(), 1, 16);
+      emulator::disorder_handlers(i, 2000);
+      fail_command_buffer(1, endings[i], executed);
+      if (executed) emulator::drop_handlers({2, 1});  // of the second attempt
+      y = chain.update(y.get());
+      const Ref<Node> z = chain.sum(y.get(), y.get());
+      wait(evaluate(z.get()));
+      emulator::reset_seams();
+      CHECK(z->state() == State::ready && y->state() == State::ready);
+      CHECK(y->buffer() == buffer);  // in place, both times
+      CHECK(std::memcmp(y->data(), chain.fresh->data(), 16) == 0);
+      const ErrorCounts after = device().record.counts();
+      CHECK(after.recovered == before.recovered + 1 && after.struck == before.struck + 1);
+      CHECK(device().health.condition() == Condition::ok);
+    }
+  }
+  conservation.check();
+  mend_nothing();
+}
+
+// What took too long runs again with a unit in each command buffer; then it is known which one is
+// to blame, and nothing else is spoilt.
+void test_split() {
+  const Conservation conservation;
+  constexpr std::uint64_t units = 5;
+  RecoveryPolicy policy;
+  policy.victim_backoff = 1000;
+  policy.split_timeout = true;
+  device().health.set_policy(policy);
+  set_fusion_limit(1);
+  const Ending timeout{2, 2, Code::timeout};
+  for (std::uint64_t culprit = 0; culprit <= units; ++culprit) {
+    Chain chain;
+    wait(evaluate(chain.sum(chain.x.get(), chain.x.get()).get()));
+    const ErrorCounts before = device().record.counts();
+    const std::uint64_t committed = emulator::counters().command_buffers;
+    fail_command_buffer(1, timeout, true);
+    if (culprit) fail_command_buffer(1 + culprit, timeout, false);
+    std::vector<Ref<Node>> nodes{chain.x};
+    for (std::uint64_t i = 0; i < units; ++i) {
+      // All but the last read each other.
+      Node* last = i + 1 < units ? nodes.back().get() : chain.x.get();
+      nodes.push_back(chain.sum(last, chain.x.get()));
+    }
+    std::vector<Node*> roots;
+    for (const Ref<Node>& node : nodes) roots.push_back(node.get());
+    wait(schedule(roots, false));
+    emulator::reset_seams();
+    const ErrorCounts after = device().record.counts();
+    CHECK(after.struck == before.struck + 1);
+    if (culprit == 0) {
+      CHECK(emulator::counters().command_buffers == committed + 1 + units);
+      CHECK(after.recovered == before.recovered + 1);
+      for (const Ref<Node>& node : nodes) CHECK(node->state() == State::ready);
+      continue;
+    }
+    CHECK(after.suppressed == before.suppressed + 1 && after.recovered == before.recovered);
+    for (std::uint64_t i = 1; i <= units; ++i) {
+      const bool spoilt = i == culprit || (i > culprit && i < units);
+      CHECK(nodes[i]->state() == (spoilt ? State::poisoned : State::ready));
+      if (!spoilt) continue;
+      const Report& report = *nodes[i]->poison()->roots()[0];
+      CHECK(report.fault.code == Code::timeout && report.unit == culprit - 1);
+    }
+    CHECK(device().record.collect(Observer::printed, -1).size() == 1);
+  }
+  set_fusion_limit(max_instructions);
+  conservation.check();
+  mend_nothing();
+}
+
 // The last test, since a device that is gone stays so: what it holds ends, and keeps its memory;
 // what comes later is refused; what the GPU still does afterwards harms nobody.
 void test_lost() {
@@ -189,9 +273,12 @@ void test_lost() {
 int main() {
   Device::add(&host());
   Device::add(&device());
+  mend_nothing();
   test_donated();
   test_not_donated_across();
   test_shortage();
   test_handlers_too_late();
+  test_mended();
+  test_split();
   test_lost();
 }
