@@ -20,6 +20,7 @@ FLAT_LATENCY = 1.5
 LATENCY_NOISE = 0.25  # seconds
 FLAT_MEMORY = 10e6
 MIN_SAMPLES = 6
+MOST_NAMED = 60  # failures in the plot
 # The phase that only gathers the answers: its first requests take memory for the first time.
 WARM_UP = "reference"
 
@@ -307,8 +308,10 @@ def plot(run: Run, path: Path) -> None:
         )
     failed = [r for r in run.results if r.error is not None]
     times = [r.started + r.latency for r in failed]
-    above.plot(times, [r.latency for r in failed], "rx", markersize=9, label="failed")
-    for r, t in zip(failed, times, strict=True):
+    few = len(failed) <= MOST_NAMED  # of thousands nobody could read a name
+    size = 9 if few else 3
+    above.plot(times, [r.latency for r in failed], "rx", markersize=size, label="failed")
+    for r, t in zip(failed, times, strict=True) if few else ():
         name = _codes(r) or type(r.error).__name__
         above.annotate(
             name,
