@@ -24,6 +24,7 @@ import nitinol as nt
 from counts import drain_errors
 from ledger import Ledger, key
 from nitinol import _runtime
+from nitinol._wait import wait_for_work
 
 WAIT = 60  # seconds: what lasts longer hangs
 WRAP = 97
@@ -68,7 +69,6 @@ ROUTES = {
     "items": lambda x: [[x[i, j].item() for j in (0, 1)] for i in (0, 1)],
     "repr": repr,
     "in": lambda x: -1 in x,
-    "numpy function": lambda x: np.add(x, 0),
 }
 # What several threads may do at once.
 TOGETHER = ("leaf", "compute", "compute", "breaks", "update", "submit", "submit", "read", "read",
@@ -78,7 +78,7 @@ BEHIND = ("leaf", "compute", "compute", "breaks", "update", "submit", "submit", 
 
 
 def program(names):
-    """Some steps of a thread, each with the seed of what it leaves to chance."""
+    """Steps of a thread, each with the seed of what it leaves to chance."""
     return st.lists(st.tuples(st.sampled_from(names), SEEDS), min_size=2, max_size=8)
 
 
@@ -92,8 +92,8 @@ class Machine(RuleBasedStateMachine):
         limit=st.sampled_from([1, 2, 1000]), mending=st.booleans(), seed=st.integers(0, 100)
     )
     def begin(self, limit, mending, seed):
-        gc.collect()
-        nt.synchronize(timeout=WAIT)
+        wait_for_work(timeout=WAIT)
+        drain_errors()  # those that an example which failed has left
         self.fusion = _runtime.set_fusion_limit(limit)
         self.ledger = Ledger()
         self.ledger.__enter__()
@@ -107,8 +107,6 @@ class Machine(RuleBasedStateMachine):
             self.compute(random.Random(seed + n))
 
     def teardown(self):
-        if not hasattr(self, "ledger"):
-            return
         try:
             while self.injections:
                 self.end_injection()
@@ -129,6 +127,8 @@ class Machine(RuleBasedStateMachine):
         finally:
             for injection in self.injections:
                 injection.__exit__()
+            self.arrays.clear()
+            self.scopes.clear()
             self.ledger.__exit__()
             _runtime.set_fusion_limit(self.fusion)
 
