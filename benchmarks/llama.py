@@ -82,12 +82,14 @@ class Cache:
         The model's shape.
     capacity : int
         The largest number of tokens.
+    dtype : dtype, optional
+        float32, or float16 for half the bytes: what is put in is rounded to it.
     """
 
-    def __init__(self, config: Config, capacity: int):
+    def __init__(self, config: Config, capacity: int, dtype=nt.float32):
         shape = (1, config.kv_heads, capacity, config.head_size)
-        self.keys = [nt.zeros(shape, dtype=nt.float32) for _ in range(config.layers)]
-        self.values = [nt.zeros(shape, dtype=nt.float32) for _ in range(config.layers)]
+        self.keys = [nt.zeros(shape, dtype=dtype) for _ in range(config.layers)]
+        self.values = [nt.zeros(shape, dtype=dtype) for _ in range(config.layers)]
         self.capacity = capacity
         self.length = 0
 
@@ -190,6 +192,8 @@ class Llama:
     ----------
     path : path-like
         A GGUF file of architecture "llama", of F32, F16, Q4_0, Q4_1 and Q8_0 tensors.
+    cache_dtype : dtype, optional
+        Of the caches that `new_cache` makes: float32, or float16.
 
     Raises
     ------
@@ -199,7 +203,8 @@ class Llama:
         Reading the weights failed.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, cache_dtype=nt.float32):
+        self.cache_dtype = cache_dtype
         file = nt.load(path)
         self.metadata = file.metadata
         self.config = config = Config.from_metadata(file.metadata)
@@ -234,6 +239,10 @@ class Llama:
         self.head = Linear(self.embedding if tied else tensor("output.weight", *shape))
         if unused:
             raise ModelError(f"The file has the tensor {min(unused)!r}, which is not supported.")
+
+    def new_cache(self, capacity: int) -> Cache:
+        """Make an empty cache for so many tokens."""
+        return Cache(self.config, capacity, self.cache_dtype)
 
     def __call__(self, tokens: nt.Array, cache: Cache, every: bool = False) -> nt.Array:
         """Compute logits of the tokens that follow what the cache holds, and extend it.

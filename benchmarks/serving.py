@@ -111,9 +111,9 @@ class Worker:
                 if strike and strike.kind == "bad_token":
                     prompt[len(prompt) // 2] = self.model.config.vocabulary + 7
                 if strike and strike.kind == "huge_cache":
-                    cache = Cache(self.model.config, HUGE_CAPACITY)
+                    cache = self.model.new_cache(HUGE_CAPACITY)
                 elif cache is None:
-                    cache = self._cache = Cache(self.model.config, self.capacity)
+                    cache = self._cache = self.model.new_cache(self.capacity)
 
                 def before_step(step):
                     if strike and not strike.real and step == strike.step:

@@ -96,6 +96,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     p.add_argument("--temperature", type=lambda t: positive(t, zero=True), default=0.0, metavar="T")
     p.add_argument("--seed", type=whole(0), default=0, metavar="N")
     p.add_argument("--device", metavar="NAME", help="default: nitinol's default device")
+    p.add_argument(
+        "--cache",
+        choices=("float32", "float16"),
+        default="float32",
+        help="dtype of the keys and values that are kept; float16 halves their bytes and moves the "
+        "logits by some hundredths (default: float32)",
+    )
     p.add_argument("--plot", type=Path, default=OUTPUT, metavar="PATH", help=f"default: {OUTPUT}")
     p.add_argument("--json", type=Path, metavar="PATH", help="write all that was observed")
     return p.parse_args(arguments)
@@ -134,7 +141,7 @@ def load(options):
     begin = time.perf_counter()
     for attempt in range(1, LOAD_ATTEMPTS + 1):
         try:
-            model = Llama(path)
+            model = Llama(path, getattr(nt, options.cache))
             tokenizer = Tokenizer(model.metadata)
             tokenizer.encode_frame("")  # a chat template that fails does so here
             break
@@ -162,7 +169,6 @@ def answer(options) -> int:
     device, model, tokenizer = load(options)
     import nitinol as nt
     from generation import Sampler, generate
-    from llama import Cache
 
     prompt = tokenizer.encode_chat(options.prompt)
     limit, tokens = options.context or model.config.context, options.tokens or 256
@@ -173,7 +179,7 @@ def answer(options) -> int:
     shown, ids = "", []
     try:
         with nt.Stream(device):
-            cache = Cache(model.config, len(prompt) + tokens)
+            cache = model.new_cache(len(prompt) + tokens)
             sampler = Sampler(options.temperature, options.seed)
             for token in generate(model, cache, prompt, tokens, sampler):
                 if token == tokenizer.end_of_text:

@@ -232,12 +232,14 @@ struct AttentionCase {
   bool poison;  // the rows beyond `valid` hold NaN
 };
 
-template <class T>
+// T: of queries and result; Stored: of keys and values.
+template <class T, class Stored>
 void check_attention(const AttentionCase& c, Random& random) {
   const auto order = [&] {
     return c.lk > 300 ? static_cast<Order>(random() % 3) : any_order(random);
   };
-  Strided<T> q({c.b, c.h, c.lq, c.d}, order(), random), k({c.b, c.hk, c.lk, c.d}, order(), random),
+  Strided<T> q({c.b, c.h, c.lq, c.d}, order(), random);
+  Strided<Stored> k({c.b, c.hk, c.lk, c.d}, order(), random),
       v({c.b, c.hk, c.lk, c.dv}, order(), random);
   q.fill_uniform(random, -2, 2);
   k.fill_uniform(random, -2, 2);
@@ -245,10 +247,10 @@ void check_attention(const AttentionCase& c, Random& random) {
   const bool limited = c.valid != c.lk || random() % 2;
   if (c.poison) {
     for (std::int64_t i = 0; i < k.size(); ++i) {
-      if (i / c.d % c.lk >= c.valid) *k.at(i) = static_cast<T>(nan);
+      if (i / c.d % c.lk >= c.valid) *k.at(i) = static_cast<Stored>(nan);
     }
     for (std::int64_t i = 0; i < v.size(); ++i) {
-      if (i / c.dv % c.lk >= c.valid) *v.at(i) = static_cast<T>(nan);
+      if (i / c.dv % c.lk >= c.valid) *v.at(i) = static_cast<Stored>(nan);
     }
   }
   const auto maybe_one = [&](std::int64_t n) { return random() % 2 ? n : 1; };
@@ -309,7 +311,7 @@ void check_attention(const AttentionCase& c, Random& random) {
   }
 }
 
-template <class T>
+template <class T, class Stored = T>
 void test_attention(bool many, bool with_mask_types) {
   Random random(4);
   for (int i = 0; i < (many ? 20 : 50); ++i) {
@@ -328,14 +330,16 @@ void test_attention(bool many, bool with_mask_types) {
     c.mask = static_cast<int>(random() % 4);
     if (c.mask == 3 && !with_mask_types) c.mask = 0;
     c.poison = random() % 2;
-    check_attention<T>(c, random);
+    check_attention<T, Stored>(c, random);
   }
 }
 
+template <class Stored>
 void test_attention_special() {
   Random random(5);
-  Strided<float> q({1, 1, 2, 4}, Order::row_major, random),
-      k({1, 1, 300, 4}, Order::row_major, random), v({1, 1, 300, 4}, Order::row_major, random);
+  Strided<float> q({1, 1, 2, 4}, Order::row_major, random);
+  Strided<Stored> k({1, 1, 300, 4}, Order::row_major, random),
+      v({1, 1, 300, 4}, Order::row_major, random);
   q.fill_uniform(random, -1, 1);
   k.fill_uniform(random, -1, 1);
   v.fill_uniform(random, -1, 1);
@@ -349,7 +353,7 @@ void test_attention_special() {
           fault.args[2] == 300);
   }
   // NaN in one key of the second block spoils the query that sees it and no other.
-  *k.at(299 * 4) = NAN;
+  *k.at(299 * 4) = static_cast<Stored>(nan);
   run_everywhere(kernels::attention, {q.view(), k.view(), v.view()}, out, {1, 0, 0}, {1.0});
   for (int i = 0; i < 4; ++i) CHECK(std::isfinite(out[i]) && std::isnan(out[4 + i]));
   // NaN also where every other score is -inf.
@@ -511,13 +515,16 @@ int main(int argc, char** argv) {
     test_norms<float>();
     test_rope<float>();
     test_attention<float>(false, true);
-    test_attention_special();
+    test_attention<float, float16>(false, true);
+    test_attention_special<float>();
+    test_attention_special<float16>();
     for (int type : {2, 3, 8}) {
       test_dequantize(type);
       test_product(type, false);
       if (library) test_product(type, true);
     }
     if (library) test_attention<float>(true, true);
+    if (library) test_attention<float, float16>(true, true);
   }
   // These go through the tables of the last set, or through none.
   test_softmax<double>();

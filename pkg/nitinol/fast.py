@@ -1,6 +1,7 @@
 """The operations of neural networks that have kernels of their own, in ``float32``.
 
-``float16`` arguments are computed in ``float32`` and give ``float16``; other dtypes raise
+``float16`` arguments are computed in ``float32`` and give ``float16``, keys and values of attention
+apart: they are read as they are, and the result has the dtype of the queries. Other dtypes raise
 TypeError.
 """
 
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     from nitinol.io import QuantizedTensor
 
 
-def _float32(name: str, x: Any) -> Array:
+def _floating(name: str, x: Any) -> Array:
     x = array_of(x)
-    if x.dtype is dtypes.float32:
-        return x
-    if x.dtype is not dtypes.float16:
+    if x.dtype is not dtypes.float32 and x.dtype is not dtypes.float16:
         raise TypeError(f"{name} takes float32 (or float16) arrays; it was given {x.dtype.name}.")
-    return cast(x, dtypes.float32)
+    return x
+
+
+def _float32(name: str, x: Any) -> Array:
+    return cast(_floating(name, x), dtypes.float32)
 
 
 def _vector(name: str, what: str, x: Any, size: int) -> Array:
@@ -177,8 +180,9 @@ def scaled_dot_product_attention(
         (batch, heads, queries, d)
     k : Array
         (batch, key heads, keys, d); each key head serves heads / key heads query heads in a row.
+        float16 keys, as of a cache, are read as they lie: half the bytes, summed up in float32.
     v : Array
-        (batch, key heads, keys, e)
+        (batch, key heads, keys, e), of the dtype of `k`.
     scale : float, optional
         ``1 / sqrt(d)`` by default.
     causal : bool
@@ -201,10 +205,16 @@ def scaled_dot_product_attention(
     ------
     ValueError
         If the shapes don't fit together.
+    TypeError
+        If an array is neither float32 nor float16, or `k` and `v` differ in that.
     """
     name = "scaled_dot_product_attention"
     result = array_of(q).dtype
-    q, k, v = (_float32(name, each) for each in (q, k, v))
+    q, k, v = _float32(name, q), _floating(name, k), _floating(name, v)
+    if k.dtype is not v.dtype:
+        raise TypeError(
+            f"{name} was given k of {k.dtype.name} and v of {v.dtype.name}; expected one dtype."
+        )
     for letter, each in zip("qkv", (q, k, v), strict=True):
         if each.ndim != 4:
             raise ValueError(

@@ -131,8 +131,9 @@ def test_attention(data):
     width, depth = data.draw(st.integers(1, 33)), data.draw(st.integers(1, 33))
     heads, keys = key_heads * group, queries + extra
     q = normal(seed, batch, heads, queries, width)
-    k = normal(seed + 1, batch, key_heads, keys, width)
-    v = normal(seed + 2, batch, key_heads, keys, depth)
+    stored = data.draw(st.sampled_from(["float32", "float16"]))
+    k = normal(seed + 1, batch, key_heads, keys, width, dtype=stored)
+    v = normal(seed + 2, batch, key_heads, keys, depth, dtype=stored)
     causal = data.draw(st.booleans())
     # Each query has to see a key: the first ones see as many as there are more keys than queries.
     valid = data.draw(st.none() | st.integers(queries, keys))
@@ -166,16 +167,36 @@ def test_attention(data):
         assert_near(found, expected, 1e-4)
 
 
+@pytest.mark.parametrize("stored", ["float32", "float16"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("queries", "keys"), [(300, 300), (1, 1000), (70, 513)])
-def test_attention_of_many_keys(queries, keys, causal):
-    q, k, v = normal(1, 1, 6, queries, 64), normal(2, 1, 2, keys, 64), normal(3, 1, 2, keys, 64)
+def test_attention_of_many_keys(queries, keys, causal, stored):
+    q = normal(1, 1, 6, queries, 64)
+    k, v = (normal(seed, 1, 2, keys, 64, dtype=stored) for seed in (2, 3))
     found = nt.fast.scaled_dot_product_attention(*map(nt.asarray, (q, k, v)), causal=causal)
     assert_near(found, attention(q, k, v, 0.125, causal), 1e-4)
 
 
-def test_rows_of_the_cache_beyond_the_valid_ones_count_for_nothing():
-    q, k, v = normal(1, 1, 2, 3, 8), normal(2, 1, 2, 20, 8), normal(3, 1, 2, 20, 8)
+@pytest.mark.parametrize("queried", ["float32", "float16"])
+@given(seeds, st.integers(1, 12), st.integers(1, 300), st.integers(1, 70), st.integers(1, 70))
+def test_attention_to_half_precision_is_that_to_its_values(
+    queried, seed, queries, keys, width, depth
+):
+    q = nt.asarray(normal(seed, 1, 4, queries, width, dtype=queried))
+    k = nt.asarray(normal(seed + 1, 1, 2, keys, width, dtype="float16"))
+    v = nt.asarray(normal(seed + 2, 1, 2, keys, depth, dtype="float16"))
+    found = nt.fast.scaled_dot_product_attention(q, k, v)
+    wide = (nt.astype(each, nt.float32) for each in (k, v))
+    expected = np.asarray(nt.fast.scaled_dot_product_attention(q, *wide))
+    # Rounded to float16, what differs by a unit of float32 may differ by one of float16.
+    assert_near(found, expected, 1e-6 if queried == "float32" else 2e-3, queried)
+
+
+@pytest.mark.parametrize("stored", ["float32", "float16"])
+@pytest.mark.parametrize("queries", [3, 10])
+def test_rows_of_the_cache_beyond_the_valid_ones_count_for_nothing(queries, stored):
+    q = normal(1, 1, 2, queries, 8)
+    k, v = (normal(seed, 1, 2, 20, 8, dtype=stored) for seed in (2, 3))
     k[:, :, 11:] = np.nan
     v[:, :, 11:] = np.inf
     found = nt.fast.scaled_dot_product_attention(
@@ -275,6 +296,20 @@ X = (2, 3, 4, 8)
             ),
             ValueError,
             r"mask of shape \(4, 5\)",
+        ),
+        (
+            lambda f: f.scaled_dot_product_attention(
+                nt.ones(X), nt.ones(X, dtype=nt.float16), nt.ones(X)
+            ),
+            TypeError,
+            "k of float16 and v of float32; expected one dtype",
+        ),
+        (
+            lambda f: f.scaled_dot_product_attention(
+                nt.ones(X), nt.ones(X, dtype=nt.float16), nt.ones(X, dtype=nt.int32)
+            ),
+            TypeError,
+            "float32 .or float16. arrays; it was given int32",
         ),
         (
             lambda f: f.quantized_matmul(nt.ones((2, 32)), quantized("Q8_0", 3, 64)[0]),

@@ -30,6 +30,7 @@ from tiny_llama import write_tiny_llama  # noqa: E402
 from tokenizer import Tokenizer  # noqa: E402
 
 LOGITS = 1e-3
+HALF_CACHE_LOGITS = 0.1  # a float16 has 11 bits, and the logits reach tens
 PERPLEXITY = 1e-3  # relative
 
 
@@ -52,7 +53,7 @@ def real():
 
 
 def logits_of(model, tokens, capacity=None):
-    cache = Cache(model.config, capacity or len(tokens))
+    cache = model.new_cache(capacity or len(tokens))
     return np.asarray(model(nt.asarray(np.asarray(tokens)), cache, every=True))
 
 
@@ -92,6 +93,20 @@ def test_cache_in_pieces_gives_the_logits_of_the_whole(device, tiny, split):
     head = np.asarray(model(nt.asarray(tokens[:split]), cache, every=True))
     steps = [np.asarray(model(nt.asarray(tokens[i : i + 1]), cache)) for i in range(split, 20)]
     np.testing.assert_allclose(np.concatenate([head, *steps]), expected, rtol=0, atol=LOGITS)
+
+
+def test_a_float16_cache_rounds_keys_and_values_alone(device, tiny):
+    tokens = np.random.default_rng(1).integers(0, 100, 30)
+    expected = ReferenceLlama(tiny, np.float64)(tokens)
+    model = Llama(tiny, cache_dtype=nt.float16)
+    cache = model.new_cache(30)
+    head = np.asarray(model(nt.asarray(tokens[:12]), cache, every=True))
+    steps = [np.asarray(model(nt.asarray(tokens[i : i + 1]), cache)) for i in range(12, 30)]
+    found = np.concatenate([head, *steps])
+    assert {each.dtype for each in (*cache.keys, *cache.values)} == {nt.float16}
+    assert found.dtype == np.float32
+    assert LOGITS < np.abs(found - expected).max() < HALF_CACHE_LOGITS
+    assert perplexity(found, tokens) == pytest.approx(perplexity(expected, tokens), rel=PERPLEXITY)
 
 
 def test_cache_of_an_earlier_request_leaves_no_trace(device, tiny):
@@ -299,6 +314,10 @@ def test_real_model_against_the_reference(device, real):
     wanted = perplexity(expected, tokens)
     assert 10 < wanted < 30
     assert perplexity(logits, tokens) == pytest.approx(wanted, rel=PERPLEXITY)
+    model.cache_dtype = nt.float16
+    rounded = logits_of(model, tokens)
+    np.testing.assert_allclose(rounded, expected, rtol=0, atol=HALF_CACHE_LOGITS)
+    assert perplexity(rounded, tokens) == pytest.approx(wanted, rel=PERPLEXITY)
     # The same through the cache, token by token, as answers are made.
     cache = Cache(model.config, 400)
     model(nt.asarray(np.asarray(tokens[:390])), cache)

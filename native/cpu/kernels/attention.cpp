@@ -21,17 +21,17 @@ Operand<T> operand(const View& view) noexcept {
   return {view.as<const T>(), {l.stride(0), l.stride(1), l.stride(2), l.stride(3)}};
 }
 
-// The first `length` positions as dense float32; false when there is no memory for it.
-template <class T>
+// The first `length` positions as dense rows of type To; false when there is no memory for it.
+template <class From, class To>
 bool gather(const View& view, std::int64_t length, std::optional<Scratch>& room,
-            Operand<float>& result, std::int64_t* bytes) noexcept {
+            Operand<To>& result, std::int64_t* bytes) noexcept {
   const Layout& l = *view.layout;
-  const Operand<T> from = operand<T>(view);
+  const Operand<From> from = operand<From>(view);
   const std::int64_t d = l.shape(3), heads = l.shape(1), rows = l.shape(0) * heads * length;
-  *bytes = std::max<std::int64_t>(rows * d * static_cast<std::int64_t>(sizeof(float)), 1);
+  *bytes = std::max<std::int64_t>(rows * d * static_cast<std::int64_t>(sizeof(To)), 1);
   room.emplace(static_cast<std::size_t>(*bytes));
   if (!*room) return false;
-  float* to = room->template as<float>();
+  To* to = room->template as<To>();
   parallel_for(rows, row_grain(d), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const std::int64_t i = r % length, h = r / length % heads, b = r / length / heads;
@@ -42,31 +42,43 @@ bool gather(const View& view, std::int64_t length, std::optional<Scratch>& room,
   return true;
 }
 
-void attend_float32(const Launch& launch, const Problem& p, float* out) noexcept {
-  const std::int64_t lengths[3] = {p.queries, p.keys, p.keys};
-  Operands x{};
-  Operand<float>* operands[3] = {&x.q, &x.k, &x.v};
-  std::optional<Scratch> room[3];
-  for (std::size_t n = 0; n < 3; ++n) {
-    const View& view = launch.inputs[n];
-    const Layout& l = *view.layout;
-    std::int64_t bytes = 0;
+// The operand as rows of type T: as it lies where it can be, else a copy that `room` holds.
+template <class T>
+bool rows_of(const View& view, std::int64_t length, std::optional<Scratch>& room,
+             Operand<T>& result, std::int64_t* bytes) noexcept {
+  if constexpr (sizeof(T) == sizeof(float)) {
     if (view.dtype == DType::float16) {
-      if (!gather<float16>(view, lengths[n], room[n], *operands[n], &bytes)) {
-        return raise_out_of_memory(launch, 0, bytes);
-      }
-      continue;
+      return gather<float16, float>(view, length, room, result, bytes);
     }
-    *operands[n] = operand<float>(view);
-    // BLAS takes rows that begin at a distance of at least their length.
-    const bool usable =
-        (l.stride(3) == 1 || l.shape(3) == 1) && (l.stride(2) >= l.shape(3) || l.shape(2) == 1);
-    if (!usable && !gather<float>(view, lengths[n], room[n], *operands[n], &bytes)) {
-      return raise_out_of_memory(launch, 0, bytes);
-    }
-    if (operands[n]->stride[2] < l.shape(3)) operands[n]->stride[2] = l.shape(3);  // one row
   }
-  (p.queries <= few_queries ? attend_few : attend_many)(launch, p, x, out);
+  const Layout& l = *view.layout;
+  result = operand<T>(view);
+  // BLAS takes rows that begin at a distance of at least their length.
+  const bool usable =
+      (l.stride(3) == 1 || l.shape(3) == 1) && (l.stride(2) >= l.shape(3) || l.shape(2) == 1);
+  if (!usable && !gather<T, T>(view, length, room, result, bytes)) return false;
+  if (result.stride[2] < l.shape(3)) result.stride[2] = l.shape(3);  // one row
+  return true;
+}
+
+// Keys and values are read as T, which is float16 where both are.
+template <class T>
+void attend_rows(const Launch& launch, const Problem& p, float* out) noexcept {
+  Operands<T> x{};
+  std::optional<Scratch> room[3];
+  std::int64_t bytes = 0;
+  if (!rows_of(launch.inputs[0], p.queries, room[0], x.q, &bytes) ||
+      !rows_of(launch.inputs[1], p.keys, room[1], x.k, &bytes) ||
+      !rows_of(launch.inputs[2], p.keys, room[2], x.v, &bytes)) {
+    return raise_out_of_memory(launch, 0, bytes);
+  }
+  (p.queries <= few_queries ? attend_few<T> : attend_many<T>)(launch, p, x, out);
+}
+
+void attend_float32(const Launch& launch, const Problem& p, float* out) noexcept {
+  const bool half =
+      launch.inputs[1].dtype == DType::float16 && launch.inputs[2].dtype == DType::float16;
+  (half ? attend_rows<float16> : attend_rows<float>)(launch, p, out);
 }
 
 void attend_float64(const Launch& launch, const Problem& p) noexcept {

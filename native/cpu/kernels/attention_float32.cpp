@@ -2,6 +2,7 @@
 // joined, for many through tiles of scores. Blocks and tiles depend on the shapes alone.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "cpu/blas.h"
 #include "cpu/kernels/attention_problem.h"
@@ -35,8 +36,10 @@ void divide(float* row, std::int64_t n, float total) noexcept {
 
 }  // namespace
 
-void attend_few(const Launch& launch, const Problem& p, const Operands& x, float* out) noexcept {
+template <class T>
+void attend_few(const Launch& launch, const Problem& p, const Operands<T>& x, float* out) noexcept {
   const simd::AttentionKernels& kernels = simd::kernels().attention;
+  const simd::KeyValueKernels<T>& of = kernels.of<T>();
   const std::int64_t group = p.group(), rows = group * p.queries;  // that share keys and values
   const std::int64_t blocks = std::max<std::int64_t>((p.keys + key_block - 1) / key_block, 1);
   const std::int64_t units = p.batch * p.kv_heads * blocks;
@@ -59,8 +62,8 @@ void attend_few(const Launch& launch, const Problem& p, const Operands& x, float
       for (int s = 0; s < some; ++s) {
         q[s] = x.q.row(b, hk * group + (r + s) / p.queries, (r + s) % p.queries);
       }
-      kernels.scores(q, some, p.d, x.k.row(b, hk, first), x.k.stride[2], count,
-                     static_cast<float>(p.scale), scores[0], key_block);
+      of.scores(q, some, p.d, x.k.row(b, hk, first), x.k.stride[2], count,
+                static_cast<float>(p.scale), scores[0], key_block);
       const float no_correction[max_rows] = {};
       for (int s = 0; s < some; ++s) {
         const std::int64_t h = hk * group + (r + s) / p.queries, i = (r + s) % p.queries;
@@ -71,8 +74,8 @@ void attend_few(const Launch& launch, const Problem& p, const Operands& x, float
         kernels.soften(scores[s], seen, &partial.largest, &partial.total);
         partials[unit * rows + r + s] = partial;
       }
-      kernels.weigh(scores[0], key_block, some, count, x.v.row(b, hk, first), x.v.stride[2], p.dv,
-                    no_correction, sums + (unit * rows + r) * p.dv, p.dv);
+      of.weigh(scores[0], key_block, some, count, x.v.row(b, hk, first), x.v.stride[2], p.dv,
+               no_correction, sums + (unit * rows + r) * p.dv, p.dv);
     }
   });
 
@@ -104,7 +107,9 @@ void attend_few(const Launch& launch, const Problem& p, const Operands& x, float
   });
 }
 
-void attend_many(const Launch& launch, const Problem& p, const Operands& x, float* out) noexcept {
+template <class T>
+void attend_many(const Launch& launch, const Problem& p, const Operands<T>& x,
+                 float* out) noexcept {
   if (!blas::loaded()) return launch.fault.raise(0, Code::internal);
   const simd::Kernels& kernels = simd::kernels();
   const std::int64_t tiles = (p.queries + tile_queries - 1) / tile_queries;
@@ -117,10 +122,25 @@ void attend_many(const Launch& launch, const Problem& p, const Operands& x, floa
     float* to = out + ((b * p.heads + h) * p.queries + first_query) * p.dv;
 
     const std::int64_t width = std::min(tile_keys, std::max<std::int64_t>(p.keys, 1));
-    const std::int64_t bytes = tile_queries * width * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t wide = std::is_same_v<T, float> ? 0 : width * std::max(p.d, p.dv);
+    const std::int64_t bytes =
+        (tile_queries * width + wide) * static_cast<std::int64_t>(sizeof(float));
     Scratch scratch(static_cast<std::size_t>(bytes));
     if (!scratch) return raise_out_of_memory(launch, unit, bytes);
     float* scores = scratch.as<float>();
+    // BLAS reads float32: a tile of keys or values at a time is made that.
+    float* widened = scores + tile_queries * width;
+    const auto tile_of = [&](const Operand<T>& from, std::int64_t first_key, std::int64_t count,
+                             std::int64_t size) -> Operand<float> {
+      if constexpr (std::is_same_v<T, float>) {
+        return {from.row(b, hk, first_key), {0, 0, from.stride[2], 1}};
+      } else {
+        for (std::int64_t j = 0; j < count; ++j) {
+          kernels.attention.widen(from.row(b, hk, first_key + j), size, widened + j * size);
+        }
+        return {widened, {0, 0, size, 1}};
+      }
+    };
     float largest[tile_queries], total[tile_queries];
     std::fill_n(largest, rows, -infinity);
     std::fill_n(total, rows, 0.0f);
@@ -129,9 +149,10 @@ void attend_many(const Launch& launch, const Problem& p, const Operands& x, floa
     const std::int64_t reach = p.visible(first_query + rows - 1);
     for (std::int64_t first = 0; first < reach; first += width) {
       const std::int64_t count = std::min(width, reach - first);
+      const Operand<float> keys = tile_of(x.k, first, count, p.d);
       blas::sgemm(false, true, rows, count, p.d, static_cast<float>(p.scale),
-                  x.q.row(b, h, first_query), x.q.stride[2], x.k.row(b, hk, first), x.k.stride[2],
-                  0.0f, scores, width);
+                  x.q.row(b, h, first_query), x.q.stride[2], keys.data, keys.stride[2], 0.0f,
+                  scores, width);
       for (std::int64_t r = 0; r < rows; ++r) {
         float* row = scores + r * width;
         const std::int64_t i = first_query + r;
@@ -145,11 +166,17 @@ void attend_many(const Launch& launch, const Problem& p, const Operands& x, floa
           kernels.rows.scale(to + r * p.dv, p.dv, correction);
         }
       }
-      blas::sgemm(false, false, rows, p.dv, count, 1.0f, scores, width, x.v.row(b, hk, first),
-                  x.v.stride[2], 1.0f, to, p.dv);
+      const Operand<float> values = tile_of(x.v, first, count, p.dv);
+      blas::sgemm(false, false, rows, p.dv, count, 1.0f, scores, width, values.data,
+                  values.stride[2], 1.0f, to, p.dv);
     }
     for (std::int64_t r = 0; r < rows; ++r) divide(to + r * p.dv, p.dv, total[r]);
   });
 }
+
+template void attend_few(const Launch&, const Problem&, const Operands<float>&, float*) noexcept;
+template void attend_few(const Launch&, const Problem&, const Operands<float16>&, float*) noexcept;
+template void attend_many(const Launch&, const Problem&, const Operands<float>&, float*) noexcept;
+template void attend_many(const Launch&, const Problem&, const Operands<float16>&, float*) noexcept;
 
 }  // namespace nitinol::cpu::kernels

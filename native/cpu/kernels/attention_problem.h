@@ -98,14 +98,18 @@ struct Problem {
   }
 };
 
-// float32 operands whose features lie side by side.
+// Operands whose features lie side by side; T: float or float16.
+template <class T>
 struct Operands {
-  Operand<float> q, k, v;
+  Operand<float> q;
+  Operand<T> k, v;
 };
 
 // A few queries a head (decoding): straight over the keys, in blocks of fixed length.
-void attend_few(const Launch& launch, const Problem& p, const Operands& x, float* out) noexcept;
+template <class T>
+void attend_few(const Launch& launch, const Problem& p, const Operands<T>& x, float* out) noexcept;
 // Many queries: tiles of scores through BLAS.
-void attend_many(const Launch& launch, const Problem& p, const Operands& x, float* out) noexcept;
+template <class T>
+void attend_many(const Launch& launch, const Problem& p, const Operands<T>& x, float* out) noexcept;
 
 }  // namespace nitinol::cpu::kernels

@@ -28,8 +28,8 @@ NITINOL_INLINE F sum_each(F* x) {
   }
 }
 
-template <int Rows>
-void score_rows(const float* const* q, std::int64_t d, const float* k, std::int64_t k_stride,
+template <int Rows, class T>
+void score_rows(const float* const* q, std::int64_t d, const T* k, std::int64_t k_stride,
                 std::int64_t keys, float scale, float* scores, std::int64_t stride) {
   const F scales = splat(scale);
   for (std::int64_t j = 0; j < keys; j += lanes) {
@@ -39,7 +39,7 @@ void score_rows(const float* const* q, std::int64_t d, const float* k, std::int6
       for (int t = count; t < lanes; ++t) sums[r][t] = F{};
     }
     for (int t = 0; t < count; ++t) {
-      const float* key = k + (j + t) * k_stride;
+      const T* key = k + (j + t) * k_stride;
       F sum[Rows] = {};
       std::int64_t i = 0;
       for (; i + lanes <= d; i += lanes) {
@@ -63,7 +63,8 @@ void score_rows(const float* const* q, std::int64_t d, const float* k, std::int6
   }
 }
 
-void scores(const float* const* q, int rows, std::int64_t d, const float* k, std::int64_t k_stride,
+template <class T>
+void scores(const float* const* q, int rows, std::int64_t d, const T* k, std::int64_t k_stride,
             std::int64_t keys, float scale, float* out, std::int64_t stride) {
   switch (rows) {
     case 1:
@@ -113,9 +114,12 @@ float soften(float* x, std::int64_t n, float* largest, float* total) {
   return correction;
 }
 
-template <int Rows, int Vectors>
+NITINOL_INLINE float number(const float* p) { return *p; }
+NITINOL_INLINE float number(const _Float16* p) { return half_to_float(p); }
+
+template <int Rows, int Vectors, class T>
 NITINOL_INLINE void weigh_tile(const float* weights, std::int64_t stride, std::int64_t keys,
-                               const float* v, std::int64_t v_stride, const float* correction,
+                               const T* v, std::int64_t v_stride, const float* correction,
                                float* out, std::int64_t out_stride) {
   F sums[Rows][Vectors];
   for (int r = 0; r < Rows; ++r) {
@@ -138,8 +142,8 @@ NITINOL_INLINE void weigh_tile(const float* weights, std::int64_t stride, std::i
   }
 }
 
-template <int Rows>
-void weigh_rows(const float* weights, std::int64_t stride, std::int64_t keys, const float* v,
+template <int Rows, class T>
+void weigh_rows(const float* weights, std::int64_t stride, std::int64_t keys, const T* v,
                 std::int64_t v_stride, std::int64_t dv, const float* correction, float* out,
                 std::int64_t out_stride) {
   std::int64_t i = 0;
@@ -155,13 +159,16 @@ void weigh_rows(const float* weights, std::int64_t stride, std::int64_t keys, co
     for (int r = 0; r < Rows; ++r) {
       float* to = out + r * out_stride + i;
       float sum = correction[r] == 0.0f ? 0.0f : *to * correction[r];
-      for (std::int64_t j = 0; j < keys; ++j) sum += weights[r * stride + j] * v[j * v_stride + i];
+      for (std::int64_t j = 0; j < keys; ++j) {
+        sum += weights[r * stride + j] * number(v + j * v_stride + i);
+      }
       *to = sum;
     }
   }
 }
 
-void weigh(const float* weights, std::int64_t stride, int rows, std::int64_t keys, const float* v,
+template <class T>
+void weigh(const float* weights, std::int64_t stride, int rows, std::int64_t keys, const T* v,
            std::int64_t v_stride, std::int64_t dv, const float* correction, float* out,
            std::int64_t out_stride) {
   const auto run = [&](auto* f) {
@@ -169,18 +176,25 @@ void weigh(const float* weights, std::int64_t stride, int rows, std::int64_t key
   };
   switch (rows) {
     case 1:
-      return run(weigh_rows<1>);
+      return run(weigh_rows<1, T>);
     case 2:
-      return run(weigh_rows<2>);
+      return run(weigh_rows<2, T>);
     case 3:
-      return run(weigh_rows<3>);
+      return run(weigh_rows<3, T>);
     default:
-      return run(weigh_rows<4>);
+      return run(weigh_rows<4, T>);
   }
+}
+
+void widen(const _Float16* x, std::int64_t n, float* out) {
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) store(out + i, load(x + i));
+  for (; i < n; ++i) out[i] = half_to_float(x + i);
 }
 
 }  // namespace
 
-extern const AttentionKernels attention_kernels = {scores, soften, weigh};
+extern const AttentionKernels attention_kernels = {
+    {scores<float>, weigh<float>}, {scores<_Float16>, weigh<_Float16>}, soften, widen};
 
 }  // namespace nitinol::cpu::simd::NITINOL_ISA

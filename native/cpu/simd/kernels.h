@@ -37,20 +37,36 @@ struct QuantizedKernels {
                   std::int64_t blocks_per_row, float* y, std::int64_t y_stride);
 };
 
+// The steps that read keys and values, which are of type T.
+template <class T>
+struct KeyValueKernels {
+  // scores[r * stride + j] = scale * dot(q[r], key j); up to max_rows rows.
+  void (*scores)(const float* const* q, int rows, std::int64_t d, const T* k, std::int64_t k_stride,
+                 std::int64_t keys, float scale, float* scores, std::int64_t stride);
+  // out[r][:] = out[r][:] * correction[r] + sum over j of weights[r * stride + j] * value j. The
+  // old out is not read where the correction is 0. Up to max_rows rows.
+  void (*weigh)(const float* weights, std::int64_t stride, int rows, std::int64_t keys, const T* v,
+                std::int64_t v_stride, std::int64_t dv, const float* correction, float* out,
+                std::int64_t out_stride);
+};
+
 struct AttentionKernels {
   static constexpr int max_rows = 4;
-  // scores[r * stride + j] = scale * dot(q[r], key j); up to max_rows rows.
-  void (*scores)(const float* const* q, int rows, std::int64_t d, const float* k,
-                 std::int64_t k_stride, std::int64_t keys, float scale, float* scores,
-                 std::int64_t stride);
+  KeyValueKernels<float> of_float;
+  KeyValueKernels<_Float16> of_half;
   // One step of the online softmax over a row of `keys` scores, which become weights. `largest` and
   // `total` are the running maximum and sum. Returns what earlier weights must be multiplied by.
   float (*soften)(float* scores, std::int64_t keys, float* largest, float* total);
-  // out[r][:] = out[r][:] * correction[r] + sum over j of weights[r * stride + j] * value j. The
-  // old out is not read where the correction is 0. Up to max_rows rows.
-  void (*weigh)(const float* weights, std::int64_t stride, int rows, std::int64_t keys,
-                const float* v, std::int64_t v_stride, std::int64_t dv, const float* correction,
-                float* out, std::int64_t out_stride);
+  void (*widen)(const _Float16* x, std::int64_t n, float* out);
+
+  template <class T>
+  const KeyValueKernels<T>& of() const noexcept {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return of_float;
+    } else {
+      return of_half;
+    }
+  }
 };
 
 // Products of large matrices, from panels: `rows` rows of a, or `columns` columns of b, laid out so

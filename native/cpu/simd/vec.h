@@ -142,4 +142,25 @@ NITINOL_INLINE float half_to_float(const void* p) {
 #endif
 }
 
+// The same as of floats, for float16.
+NITINOL_INLINE F load(const _Float16* p) {
+#if defined(__AVX512F__)
+  // (the unmasked one makes g++ 12 warn)
+  return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  F x;
+  for (int i = 0; i < lanes; ++i) x[i] = half_to_float(p + i);
+  return x;
+#endif
+}
+NITINOL_INLINE F load_part(const _Float16* p, std::int64_t n, float fill) {
+  F x = splat(fill);
+  for (int i = 0; i < lanes; ++i) {
+    if (i < n) x[i] = half_to_float(p + i);
+  }
+  return x;
+}
+
 }  // namespace nitinol::cpu::simd::NITINOL_ISA

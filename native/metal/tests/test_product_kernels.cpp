@@ -177,13 +177,14 @@ struct Attended {
   int mask = 0;             // 1 bool, 2 float32, 3 float16
   std::int64_t valid = -1;  // -1: not given
   DType dtype = DType::float32;
-  float special = 0;  // put into a key
+  DType stored = DType::float32;  // of keys and values
+  float special = 0;              // put into a float32 key
 };
 
 Result attend(const Attended& c) {
   Array q = random_numbers(c.dtype, {c.batch, c.heads, c.queries, c.d}, -2, 2, c.dense);
-  Array k = random_numbers(c.dtype, {c.batch, c.kv_heads, c.keys, c.d}, -2, 2, c.dense);
-  Array v = random_numbers(c.dtype, {c.batch, c.kv_heads, c.keys, c.dv}, -2, 2, c.dense);
+  Array k = random_numbers(c.stored, {c.batch, c.kv_heads, c.keys, c.d}, -2, 2, c.dense);
+  Array v = random_numbers(c.stored, {c.batch, c.kv_heads, c.keys, c.dv}, -2, 2, c.dense);
   if (c.special != 0) k.get<float>({0, 0, c.keys / 2, 0}) = c.special;
   Case attention{Op::attention,
                  {&q, &k, &v},
@@ -221,15 +222,19 @@ void test_attention() {
     c.mask = round % 4 == 0 ? static_cast<int>(pick(1, 3)) : 0;
     c.valid = pick(0, 1) ? pick(0, c.keys) : -1;
     c.dtype = round % 10 == 9 ? DType::float16 : DType::float32;
+    c.stored = round % 10 >= 6 ? DType::float16 : DType::float32;
     CHECK(attend(c).dispatches == 1);
   }
   Attended many;
   many.keys = 4500;  // in parts, which a second dispatch joins
   many.valid = 4321;
   many.causal = true;
-  for (const std::int64_t queries : {1, 3, 12}) {
-    many.queries = queries;
-    CHECK(attend(many).dispatches == (queries > 8 ? 1 : 2));
+  for (const DType stored : {DType::float16, DType::float32}) {
+    for (const std::int64_t queries : {1, 3, 12}) {
+      many.stored = stored;
+      many.queries = queries;
+      CHECK(attend(many).dispatches == (queries > 8 ? 1 : 2));
+    }
   }
   many.valid = 2;
   many.queries = 1;
