@@ -205,7 +205,7 @@ def test_options_are_booleans(name, value):
 @pytest.mark.filterwarnings("ignore::nitinol.DonationWarning")
 def test_nothing_is_left_behind():
     nt.synchronize(timeout=30)
-    alive = _runtime.live_nodes()
+    alive = _runtime.alive()
     with nt.debug(traceback=True, donations=True):
         x = nt.ones(4) + 1
         views = [x[i:] for i in range(4)]
@@ -214,7 +214,7 @@ def test_nothing_is_left_behind():
         del x, y, views
         assert z.tolist() == [4, 4, 4]
         del z
-    assert _runtime.live_nodes() == alive
+    assert _runtime.alive() == alive
 
 
 # --- updates that had to copy ------------------------------------------------------------------
