@@ -1,7 +1,5 @@
 """What the tests of error scopes share: work that fails by its own data, and what became of it."""
 
-import threading
-
 import pytest
 
 import nitinol as nt
@@ -32,18 +30,3 @@ def report_of(x):
     with pytest.raises(nt.DeviceError) as caught:
         x.tolist()
     return caught.value.report
-
-
-class Gate:
-    """A host call that takes as long as the test wants."""
-
-    def __init__(self):
-        self.event, self.entered = threading.Event(), threading.Event()
-
-    def __call__(self):
-        self.entered.set()
-        assert self.event.wait(120)
-        return 1.0
-
-    def array(self):
-        return nt.host_call(self, (), nt.float32)

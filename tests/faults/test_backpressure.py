@@ -1,7 +1,6 @@
 """Work that is started without end: queues stay short, and nothing waits for itself."""
 
 import contextlib
-import signal
 import threading
 import time
 
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nitinol as nt
+from alarm import interrupt_after
 from gate import Gate
 from nitinol import _runtime
 
@@ -206,22 +206,17 @@ def test_failures_are_not_lost_in_a_full_queue(limit):
 def test_ctrl_c_ends_the_wait():
     gate = Gate()
     waited = []
-    # Not SIGINT: what a shell starts in the background ignores it.
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     with nt.Stream() as stream:
         x = gate.array()
 
         def forever():
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
             while True:
                 waited.append(nt.async_eval(x + 1))
 
         try:
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt), interrupt_after(0.3):
                 forever()
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
             gate.event.set()
         assert all(each.result(30)[0].item() == 2.0 for each in waited)
         nt.synchronize(stream, timeout=30)

@@ -5,16 +5,17 @@ import contextlib
 import copy
 import gc
 import pickle
-import signal
 import threading
 import time
 
 import pytest
 
 import nitinol as nt
+from alarm import interrupt_after
 from counts import drain_errors
+from gate import Gate
 from processes import run, succeed
-from scoped import Gate, counts, difference, out_of_range, report_of, singular, submit
+from scoped import counts, difference, out_of_range, report_of, singular, submit
 
 
 def test_collects_without_raising():
@@ -153,20 +154,17 @@ def test_leaving_waits_for_the_work():
 def test_ctrl_c_ends_the_wait_on_leaving():
     gate, kept = Gate(), []
 
-    def body():
+    def body(alarm):
         with nt.Stream(), nt.error_scope("a"):
             kept.append(submit(gate.array()))
             assert gate.entered.wait(60)
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            alarm.enter_context(interrupt_after(0.1))
 
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     begin = time.monotonic()
     try:
-        with pytest.raises(KeyboardInterrupt):
-            body()
+        with pytest.raises(KeyboardInterrupt), contextlib.ExitStack() as alarm:
+            body(alarm)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
         gate.event.set()
     assert time.monotonic() - begin < 100  # the gate would have opened by itself after 120 s
     assert kept[0].item() == 1

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nitinol as nt
-from scoped import Gate, counts, difference, out_of_range, report_of, singular, submit
+from gate import Gate
+from scoped import counts, difference, out_of_range, report_of, singular, submit
 
 
 def test_threads_join_with_attach_and_only_so():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import nitinol as nt
+from alarm import interrupt_after
 
 
 class Gate:
@@ -282,17 +283,8 @@ def test_ctrl_c_ends_a_wait_at_once(gate, name):
     started = nt.async_eval(x)
     assert gate.entered.wait(60)
 
-    def interrupted():
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(KeyboardInterrupt), interrupt_after(0.1):
         INTERRUPTIBLE[name](x, started, None)
-
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            interrupted()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     assert not started.done()
     gate.event.set()
     assert x.tolist() == [1, 1]
