@@ -49,6 +49,7 @@ def test_an_endless_loop_queues_no_more_than_the_bound(limit):
     assert longest <= 2 * limit
     for each in running:
         each.wait(60)
+    assert unfinished(running) == 0
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 20))
@@ -93,6 +94,7 @@ def test_many_threads_share_the_bound(limit):
     assert max(longest) <= 2 * limit + 4
     for each in found:
         each.wait(60)
+    assert unfinished(found) == 0
 
 
 # --- what would wait for the caller ------------------------------------------------------------
@@ -159,6 +161,7 @@ def test_a_host_call_that_starts_work_itself(limit):
     assert len(started) == 5 * limit
     for each in started:
         each.wait(60)
+    assert unfinished(started) == 0
 
 
 def test_a_callback_that_starts_work_itself(limit):
