@@ -268,9 +268,9 @@ void Planner::claim() noexcept {
 void Planner::hold(Submission& submission) noexcept {
   Stream& stream = *submission.stream;
   submission.retain();
-  submission.previous_ = stream.last_unresolved;
-  (stream.last_unresolved ? stream.last_unresolved->next_ : stream.first_unresolved) = &submission;
-  stream.last_unresolved = &submission;
+  submission.previous_ = stream.last_unfinished;
+  (stream.last_unfinished ? stream.last_unfinished->next_ : stream.first_unfinished) = &submission;
+  stream.last_unfinished = &submission;
   stream.unresolved.fetch_add(1, std::memory_order_relaxed);
   stream.planned_bytes += submission.summable_bytes();
 }

@@ -37,7 +37,7 @@ Stream* Device::make_stream() {
   std::lock_guard lock(graph_lock());
   // What its last owner left running goes by the number that it was submitted under.
   const auto unused = std::find_if(idle_.begin(), idle_.end(), [](const Stream* stream) {
-    return stream->first_unresolved == nullptr;
+    return stream->first_unfinished == nullptr;
   });
   if (unused != idle_.end()) {
     Stream* stream = *unused;

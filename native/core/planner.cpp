@@ -276,7 +276,7 @@ ScheduleResult Planner::run(std::span<Node* const> roots, bool may_run_inline, S
   ScheduleResult result;
   const bool alone = plans_.size() == 1 && foreign_.empty() && plans_[0].dependencies.empty();
   bool on_caller = false;
-  if (may_run_inline && alone && plans_[0].submission->stream->first_unresolved == nullptr) {
+  if (may_run_inline && alone && plans_[0].submission->stream->unresolved == 0) {
     Submission& submission = *plans_[0].submission;
     on_caller = submission.device->runs_on_caller(submission);
     if (submission.device->runs_inline(submission)) {

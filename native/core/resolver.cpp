@@ -252,8 +252,6 @@ void Resolver::settle(Submission& submission, Node*& dead) noexcept {
 void Resolver::retire(Submission& submission) noexcept {
   Stream& stream = *submission.stream;
   --stream.in_flight;
-  (submission.previous_ ? submission.previous_->next_ : stream.first_unresolved) = submission.next_;
-  (submission.next_ ? submission.next_->previous_ : stream.last_unresolved) = submission.previous_;
   stream.unresolved.fetch_sub(1, std::memory_order_relaxed);
   stream.planned_bytes -= submission.summable_bytes();
   ++stream.ended;
@@ -264,6 +262,12 @@ void Resolver::retire(Submission& submission) noexcept {
   }
   submission.dependents_ = nullptr;
   advance(stream);
+}
+
+void Resolver::leave(Submission& submission) noexcept {
+  Stream& stream = *submission.stream;
+  (submission.previous_ ? submission.previous_->next_ : stream.first_unfinished) = submission.next_;
+  (submission.next_ ? submission.next_->previous_ : stream.last_unfinished) = submission.previous_;
 }
 
 void Resolver::advance(Stream& stream) noexcept {
@@ -301,11 +305,18 @@ void Resolver::resolve(Device& device) noexcept {
   }
   // Inputs go before the wake-up, so that whoever wakes finds buffers free to donate.
   Node::destroy_chain(dead);
+  for (Submission* s = list; s; s = s->next_in_list_) {
+    s->arena.clear();
+    s->done.set();
+    Watch::resolved(*s);
+  }
+  {
+    // Only now: whoever finds no work on a stream finds all of it done.
+    std::lock_guard lock(graph_lock());
+    for (Submission* s = list; s; s = s->next_in_list_) leave(*s);
+  }
   while (list) {
     Submission* next = list->next_in_list_;
-    list->arena.clear();
-    list->done.set();
-    Watch::resolved(*list);
     list->release();
     list = next;
   }

@@ -56,8 +56,9 @@ Ref<Submission> Room::look(bool& there, std::chrono::nanoseconds& patience) noex
     return nullptr;
   }
   // A quarter of the queue, so that a wake-up is not needed for every submission.
-  Submission* until = stream_.first_unresolved;
-  for (std::uint32_t i = most - most / 4 + 1; i < queued; ++i) until = until->next_;
+  // Counted from the end: before them are some that are resolved and not yet done.
+  Submission* until = stream_.last_unfinished;
+  for (std::uint32_t i = 0; i < most - most / 4; ++i) until = until->previous_;
   return Ref<Submission>::share(until);
 }
 

@@ -76,7 +76,7 @@ Ref<Evaluation> Planner::pending(Device* device, Stream* stream, const Scope* sc
   auto evaluation = Ref<Evaluation>::adopt(new Evaluation);
   std::lock_guard lock(graph_lock());
   const auto add = [&](Stream* s) {
-    for (Submission* at = s->first_unresolved; at; at = at->next_) {
+    for (Submission* at = s->first_unfinished; at; at = at->next_) {
       if (!scope || at->scope.get() == scope) {
         evaluation->waits_.push_back(Ref<Submission>::share(at));
       }

@@ -1,5 +1,6 @@
 // Tests of resolution: what is reported of a failure, once, and what each array then holds.
 #include <atomic>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -283,6 +284,43 @@ void test_transient() {
   CHECK(handle->state() == State::ready && handle->inputs().empty());
 }
 
+// Memory that calls a function when the last of it is freed.
+class Told final : public MemorySource {
+ public:
+  Block allocate(std::size_t bytes) noexcept override { return host().allocate(bytes); }
+  void free(const Block& block, std::size_t bytes) noexcept override {
+    host().free(block, bytes);
+    tell();
+  }
+  std::function<void()> tell;
+};
+
+// Whoever finds nothing pending on a stream finds its evaluations done, and the memory of what
+// they read free: so as long as it is not, the work is pending.
+void test_pending_until_done() {
+  NullDevice& device = NullDevice::make();
+  Told source;
+  Allocator memory(4096, source);
+  const std::int64_t shape[] = {2};
+  Ref<Node> x = Node::make_data(DType::int64, Layout(shape), device.default_stream(),
+                                Buffer::allocate(memory, 16));
+  store(*x, 0, 1);
+  store(*x, 1, 2);
+  memory.set_limit(0);  // nothing that is freed stays in a cache
+  Ref<Node> a = make(device, Op::concatenate, {x.get()}, 1);
+  x = nullptr;
+  Node* roots[] = {a.get()};
+  const Ref<Evaluation> evaluation = schedule(roots, false).evaluation;
+  int told = 0;
+  source.tell = [&] {
+    ++told;
+    CHECK(a->state() == State::ready);
+    CHECK(!evaluation->done() && !pending_work(&device, nullptr)->done());
+  };
+  device.run_all();
+  CHECK(told == 1 && evaluation->done() && pending_work(&device, nullptr)->done());
+}
+
 }  // namespace
 
 int main() {
@@ -295,4 +333,5 @@ int main() {
   test_out_of_memory();
   test_donation();
   test_transient();
+  test_pending_until_done();
 }

@@ -9,8 +9,8 @@ import warnings
 import numpy as np
 import pytest
 
+import leaks
 import nitinol as nt
-from nitinol import _runtime
 
 
 @pytest.fixture(autouse=True)
@@ -204,8 +204,7 @@ def test_options_are_booleans(name, value):
 
 @pytest.mark.filterwarnings("ignore::nitinol.DonationWarning")
 def test_nothing_is_left_behind():
-    nt.synchronize(timeout=30)
-    alive = _runtime.alive()
+    before, _ = leaks.alive()
     with nt.debug(traceback=True, donations=True):
         x = nt.ones(4) + 1
         views = [x[i:] for i in range(4)]
@@ -214,7 +213,7 @@ def test_nothing_is_left_behind():
         del x, y, views
         assert z.tolist() == [4, 4, 4]
         del z
-    assert _runtime.alive() == alive
+    assert not leaks.left_behind(before)
 
 
 # --- updates that had to copy ------------------------------------------------------------------

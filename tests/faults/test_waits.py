@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nitinol as nt
 from alarm import interrupt_after
@@ -92,6 +94,24 @@ def test_timeouts_that_are_none(gate, name, timeout, error):
     with pytest.raises(error, match="number of seconds or None, not"):
         nt.eval(lazy, timeout=timeout)
     assert nt.Device("cpu").work_counts() == before
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3000)), min_size=1, max_size=30),
+    st.sampled_from(["streams", "the device", "all"]),
+)
+def test_what_synchronize_waited_for_is_done(submitted, whom):
+    """Evaluations too, at once: not a moment later."""
+    streams = [nt.Stream() for _ in range(3)]
+    device = streams[0].device
+    evaluations, x = [], nt.ones(3000)
+    for which, n in submitted:
+        with streams[which]:
+            x = nt.cumulative_sum(x[:n] + 1) if n < x.shape[0] else x * 2
+            evaluations.append(nt.async_eval(x, nt.sort(nt.random.uniform(nt.random.key(n), (n,)))))
+    for each in {"streams": streams, "the device": [device], "all": [None]}[whom]:
+        nt.synchronize(each, timeout=60)
+    assert [each.done() for each in evaluations] == [True] * len(evaluations)
 
 
 def test_waits_of_many_threads_end_together(gate):

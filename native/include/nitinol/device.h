@@ -31,10 +31,10 @@ struct Stream {
   Submission* head = nullptr;
   Submission* tail = nullptr;
   std::uint32_t in_flight = 0;
-  // Those not yet resolved, committed or not.
-  Submission* first_unresolved = nullptr;
-  Submission* last_unresolved = nullptr;
-  std::atomic<std::uint32_t> unresolved{0};  // how many; read without the lock, too
+  // Those that are not done, committed or not: what is resolved stays until the signal is set.
+  Submission* first_unfinished = nullptr;
+  Submission* last_unfinished = nullptr;
+  std::atomic<std::uint32_t> unresolved{0};  // how many are not; read without the lock, too
   std::size_t planned_bytes = 0;             // that they need, as far as it can be summed
   std::uint64_t ended = 0;                   // how many have resolved
   // When so many had ended, a wait for room was given up, and so many may be queued (see Room).

@@ -20,8 +20,10 @@ class Resolver {
   static void publish(Node* output, const Ref<Poison>& poison, Node*& dead) noexcept;
   // The poison of an output that was not computed: of what it depends on, no more.
   static Ref<Poison> inherited(Node* output) noexcept;
-  // Unlinks it, and counts down those that wait for it.
+  // Gives its place on the stream away, and counts down those that wait for it.
   static void retire(Submission& submission) noexcept;
+  // Off the list of what a wait for the stream waits for.
+  static void leave(Submission& submission) noexcept;
   // Commits what is ready at the head of the stream's queue.
   static void advance(Stream& stream) noexcept;
 };

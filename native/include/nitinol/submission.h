@@ -108,7 +108,7 @@ class Submission : public Counted<Submission>, public Census<Submission> {
   std::uint32_t pending_ = 0;  // dependencies that have not resolved
   std::uint64_t stamp_ = 0;    // the last planned submission that depends on this one
   Submission* next_in_stream_ = nullptr;
-  // The stream's unresolved submissions.
+  // The submissions of its stream that are not done.
   Submission* previous_ = nullptr;
   Submission* next_ = nullptr;
   Submission* next_in_list_ = nullptr;  // of those resolved together
