@@ -193,6 +193,13 @@ def test_rising_latency_and_memory_are_noticed():
     assert broken(run_of(healthy(), rising)) == ["memory is flat (sequential)"]
 
 
+def test_a_cache_that_comes_and_goes_is_no_growth_and_its_rising_floor_is():
+    cached = [(t, 3e8 + 1e7 * ((t + t * t // 40) % 17)) for t in range(60)]
+    assert broken(run_of(healthy(), cached)) == []
+    rising = [(t, b + 1e6 * t) for t, b in cached]
+    assert broken(run_of(healthy(), rising)) == ["memory is flat (sequential)"]
+
+
 def test_schedules_of_failures():
     plan = parse_faults("every:3", steps=5, units=7, seed=0)
     struck = {n: plan(n) for n in range(1, 31) if plan(n)}
