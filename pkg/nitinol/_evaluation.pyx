@@ -23,19 +23,28 @@ from nitinol._wait cimport (
 from nitinol import dtypes
 from nitinol.errors import DeviceError, RecoveryError
 
+cdef extern from "Python.h":
+    int Py_EnterRecursiveCall(const char* where) except *  # 1, not -1, when it raises
+    void Py_LeaveRecursiveCall()
+
 
 cdef list flatten(object arrays, list into):
     """Return the arrays in nested lists, tuples and dicts."""
-    for item in arrays:
-        if isinstance(item, Array):
-            into.append(item)
-        elif isinstance(item, dict):
-            flatten(item.values(), into)
-        elif isinstance(item, (list, tuple)):
-            flatten(item, into)
-        else:
-            raise TypeError(f"Arrays are evaluated, or lists, tuples and dicts of them, not "
-                            f"{type(item).__name__}.")
+    # A list that contains itself is a RecursionError as anywhere in Python, not a full stack.
+    Py_EnterRecursiveCall(b" while looking for arrays in lists, tuples and dicts")
+    try:
+        for item in arrays:
+            if isinstance(item, Array):
+                into.append(item)
+            elif isinstance(item, dict):
+                flatten(item.values(), into)
+            elif isinstance(item, (list, tuple)):
+                flatten(item, into)
+            else:
+                raise TypeError(f"Arrays are evaluated, or lists, tuples and dicts of them, not "
+                                f"{type(item).__name__}.")
+    finally:
+        Py_LeaveRecursiveCall()
     return into
 
 

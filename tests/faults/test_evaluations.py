@@ -253,3 +253,18 @@ def test_a_forked_child_can_not_wait_for_its_parents_work():
         h.wait()
         """)
     assert out == "True\nTrue\nTrue\n"
+
+
+@pytest.mark.parametrize("of", [nt.eval, nt.async_eval, nt.retry], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kind", ["itself", "deep"])
+def test_lists_that_are_too_deep_are_a_recursion_error(of, kind):
+    nested = [nt.ones(2)]
+    if kind == "itself":
+        nested.append({"again": nested})
+    else:
+        for _ in range(2 * sys.getrecursionlimit()):
+            nested = [nested]
+    with pytest.raises(RecursionError, match="maximum recursion depth"):
+        of(nested)
+    if kind == "itself":
+        nested.clear()  # it would be garbage that holds an array
