@@ -7,11 +7,13 @@ that don't broadcast and TypeError for dtypes the function isn't defined for.
 """
 
 import builtins
+import operator
 from typing import Any
 
-from nitinol._arguments import array_of, fresh
+from nitinol._arguments import array_of, cast, fresh
 from nitinol._array import Array
 from nitinol._operations import elementwise
+from nitinol.dtypes import finfo, float16, float32, iinfo
 
 # Arithmetic.
 
@@ -372,16 +374,48 @@ def round(x: Any, /, decimals: int = 0) -> Array:
     ----------
     x : Array
     decimals : int
-        Decimals to keep; negative ones round to tens, hundreds and so on.
+        Decimals to keep; negative ones round to tens, hundreds and so on. Integers are rounded
+        exactly; what has no such decimals to lose stays as it is.
+
+    Raises
+    ------
+    TypeError
+        If `decimals` is no integer.
     """
     x = array_of(x)
+    try:
+        decimals = operator.index(decimals)
+    except TypeError:
+        raise TypeError(f"round takes an integer as decimals; {decimals!r} was given.") from None
     if decimals == 0 or (decimals > 0 and x.dtype.kind not in "fc"):
         return _rounded("round", x)
-    scale = 10.0 ** builtins.abs(decimals)
-    if decimals > 0:
-        return divide(elementwise("round", multiply(x, scale)), scale)
-    rounded = multiply(elementwise("round", divide(x, scale)), scale)
-    return rounded if x.dtype.kind in "fc" else rounded.astype(x.dtype)
+    if x.dtype.kind not in "fc":
+        return _round_integers(x, 10 ** builtins.min(-decimals, 20))
+    if x.dtype is float16:
+        return cast(round(cast(x, float32), decimals), float16)
+    info = finfo(x.dtype)
+    scale = builtins.min(10.0 ** builtins.min(builtins.abs(decimals), 308), info.max)
+    if decimals < 0:
+        return multiply(elementwise("round", divide(x, scale)), scale)
+    scaled = multiply(x, scale)
+    rounded = divide(elementwise("round", scaled), scale)
+    if x.dtype.kind == "c":
+        return rounded
+    # From 1 / eps on all numbers are whole. What overflows here would come back as infinity.
+    return elementwise("where", less(abs(scaled), 1 / info.eps), rounded, x)
+
+
+def _round_integers(x: Array, unit: int) -> Array:
+    """Integers rounded to multiples of `unit`, halves to the even one."""
+    if x.dtype.kind == "b":
+        return fresh(x)
+    if unit > iinfo(x.dtype).max:
+        return multiply(x, 0)
+    tens, rest = floor_divide(x, unit), remainder(x, unit)
+    missing = subtract(unit, rest)
+    odd = equal(bitwise_and(tens, 1), 1)
+    up = logical_or(greater(rest, missing), logical_and(equal(rest, missing), odd))
+    return multiply(add(tens, up), unit)
 
 
 def conj(x: Any, /) -> Array:

@@ -1,5 +1,6 @@
 """Elementwise functions give what NumPy gives, for every dtype, layout and broadcast."""
 
+import fractions
 import math
 import operator
 
@@ -305,3 +306,30 @@ def test_round_of_python(device, digits):
     x = nt.asarray([1.26, -2.5, 17.0])
     rounded = round(x) if digits is None else round(x, digits)
     assert repr(rounded) == repr(nt.round(x, digits or 0))
+
+
+@given(array_pairs(INTEGERS, bound=2**31), st.integers(-25, -1))
+def test_round_of_integers_is_exact(pair, decimals):
+    values, array = pair
+    unit = 10**-decimals
+    expected = [unit * round(fractions.Fraction(v, unit)) for v in values.ravel().tolist()]
+    info = np.iinfo(values.dtype)
+    assume(all(info.min <= v <= info.max for v in expected))
+    expected = np.asarray(expected, values.dtype).reshape(values.shape)
+    assert_same(nt.round(array, decimals), expected)
+
+
+def test_round_of_large_integers_is_exact():
+    values = [987654321, 2**62 + 1, -15, -25, -16]
+    assert nt.round(nt.asarray(values), -1).tolist() == [round(v, -1) for v in values]
+
+
+@given(array_pairs(REALS), st.integers(20, 500))
+def test_round_to_more_decimals_than_there_are(pair, decimals):
+    values, array = pair
+    assert_same(nt.round(array, decimals), values, exact=False)
+
+
+def test_round_takes_integers_as_decimals():
+    with pytest.raises(TypeError, match=r"1\.5"):
+        nt.round(nt.ones(2), 1.5)
