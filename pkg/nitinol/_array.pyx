@@ -90,6 +90,38 @@ cdef Array weak(object value, Array beside):
     return constant(value, dtype_number(dtype), stream_of(&beside.node, 1))
 
 
+cdef Array compared(Op op, Array x, object value):
+    """Return op(x, value) for an integer that the dtype of x can't hold; None for other ops.
+
+    Which way it goes is known, but the result depends on x as any other: it is written as a
+    comparison with the limit that lies between.
+    """
+    info = dtypes.iinfo(x.dtype)
+    above = value > info.max
+    if op == Op.equal or op == Op.not_equal:
+        holds = op == Op.not_equal
+    elif op == Op.less or op == Op.less_equal:
+        holds = above
+    elif op == Op.greater or op == Op.greater_equal:
+        holds = not above
+    else:
+        return None
+    if above:
+        return binary(Op.less_equal if holds else Op.greater, x, info.max)
+    return binary(Op.greater_equal if holds else Op.less, x, info.min)
+
+
+cdef Op mirrored(Op op):
+    """Return the op that is op with its operands exchanged, where both are comparisons."""
+    if op == Op.less:
+        return Op.greater
+    if op == Op.less_equal:
+        return Op.greater_equal
+    if op == Op.greater:
+        return Op.less
+    return Op.less_equal if op == Op.greater_equal else op
+
+
 cdef Array as_operand(object x):
     """Return what an operator takes besides arrays and scalars, or None."""
     if isinstance(x, Array):
@@ -104,10 +136,22 @@ cdef Array binary(Op op, object a, object b):
         return wrap(build_binary(op, (<Array> a).node, (<Array> b).node))
     if isinstance(a, Array) and is_scalar(b):
         x = <Array> a
-        y = weak(b, x)
+        try:
+            y = weak(b, x)
+        except OverflowError:
+            result = compared(op, x, b) if x.dtype.kind in "iu" else None
+            if result is None:
+                raise
+            return result
     elif isinstance(b, Array) and is_scalar(a):
         y = <Array> b
-        x = weak(a, y)
+        try:
+            x = weak(a, y)
+        except OverflowError:
+            result = compared(mirrored(op), y, a) if y.dtype.kind in "iu" else None
+            if result is None:
+                raise
+            return result
     else:
         x = as_operand(a)
         y = as_operand(b)
@@ -118,6 +162,15 @@ cdef Array binary(Op op, object a, object b):
 
 cdef inline object binary_or_not(Op op, object a, object b):
     result = binary(op, a, b)
+    return NotImplemented if result is None else result
+
+
+cdef inline object equality(Op op, str sign, object a, object b):
+    result = binary(op, a, b)
+    if result is None and isinstance(b, (list, tuple)):
+        # Python would go on to compare identities, and say False.
+        raise TypeError(f"{sign} compares an array with arrays and numbers, not with a "
+                        f"{type(b).__name__}; expected nitinol.asarray of it.")
     return NotImplemented if result is None else result
 
 
@@ -232,6 +285,9 @@ cdef class Array:
     def __divmod__(self, other):
         return self // other, self % other
 
+    def __rdivmod__(self, other):
+        return other // self, other % self
+
     def __pow__(self, other, modulo):
         if modulo is not None:
             raise TypeError("pow() of arrays takes no modulus.")
@@ -308,10 +364,10 @@ cdef class Array:
         return binary_or_not(Op.greater_equal, self, other)
 
     def __eq__(self, other):
-        return binary_or_not(Op.equal, self, other)
+        return equality(Op.equal, "==", self, other)
 
     def __ne__(self, other):
-        return binary_or_not(Op.not_equal, self, other)
+        return equality(Op.not_equal, "!=", self, other)
 
     __hash__ = None
 
@@ -399,8 +455,8 @@ cdef class Array:
         return iter([self[i] for i in range(len(self))])
 
     def __contains__(self, value):
-        found = self == value
-        return bool(found.any()) if isinstance(found, Array) else found
+        found = binary(Op.equal, self, value)
+        return False if found is None else bool(found.any())
 
     def __array__(self, dtype=None, *, copy=None):
         return chapter("_interop").array_protocol(self, dtype, copy)

@@ -308,6 +308,37 @@ def test_round_of_python(device, digits):
     assert repr(rounded) == repr(nt.round(x, digits or 0))
 
 
+COMPARISONS = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+
+
+@pytest.mark.parametrize("compare", COMPARISONS, ids=lambda f: f.__name__)
+@given(data=st.data())
+def test_comparison_with_an_integer_that_does_not_fit(compare, data):
+    values, array = data.draw(array_pairs(INTEGERS))
+    info = np.iinfo(values.dtype)
+    value = data.draw(
+        st.integers(info.max + 1, info.max + 2**70) | st.integers(info.min - 2**70, info.min - 1)
+    )
+    expected = compare(values.astype(object), value).astype(bool)
+    assert_same(compare(array, value), expected)
+    assert_same(compare(value, array), compare(value, values.astype(object)).astype(bool))
+
+
+def test_comparison_with_an_integer_that_does_not_fit_depends_on_the_array():
+    failed = nt.take(nt.arange(3), nt.asarray([7]))
+    for _ in range(2):
+        with pytest.raises(nt.DeviceIndexError):
+            (failed == 2**70).tolist()
+
+
+@pytest.mark.parametrize("other", [[1, 2, 3], (1, 2, 3)])
+def test_equality_with_a_list_is_refused(other):
+    with pytest.raises(TypeError, match=type(other).__name__):
+        nt.arange(3) == other  # noqa: B015 (it raises)
+    with pytest.raises(TypeError, match=type(other).__name__):
+        nt.arange(3) != other  # noqa: B015
+
+
 @given(array_pairs(INTEGERS, bound=2**31), st.integers(-25, -1))
 def test_round_of_integers_is_exact(pair, decimals):
     values, array = pair
@@ -333,3 +364,11 @@ def test_round_to_more_decimals_than_there_are(pair, decimals):
 def test_round_takes_integers_as_decimals():
     with pytest.raises(TypeError, match=r"1\.5"):
         nt.round(nt.ones(2), 1.5)
+
+
+@given(array_pairs(INTEGERS), st.integers(0, 127))
+def test_divmod_of_a_scalar(pair, scalar):
+    values, array = pair
+    assume(0 not in values)
+    for found, expected in zip(divmod(scalar, array), divmod(scalar, values), strict=True):
+        assert_same(found, expected)
