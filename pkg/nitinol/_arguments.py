@@ -24,9 +24,14 @@ def array_of(x: Any, dtype: Any = None) -> Array:
     """`x` itself when it is an Array; else an array made of it."""
     if isinstance(x, Array):
         return x
-    if type(x) in _DEFAULTS:
+    if type(x) in _DEFAULTS and not (dtype is None and _is_large(x)):
         return from_scalar(x, _DEFAULTS[type(x)] if dtype is None else dtype)
     return asarray(x, dtype)
+
+
+def _is_large(x: Any) -> bool:
+    """Whether x is a Python integer beyond the default dtype, of which `asarray` knows more."""
+    return type(x) is int and not -(2**63) <= x < 2**63
 
 
 def placed(make: _Make) -> _Make:

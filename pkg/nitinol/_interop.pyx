@@ -418,6 +418,9 @@ def asarray(obj, dtype=None, *, device=None, copy=None):
             if not info.min <= extreme <= info.max:
                 raise OverflowError(f"The Python integer {extreme} doesn't fit in {dtype.name}, "
                                     f"which holds {info.min} to {info.max}.")
+    if found.kind == "c" and dtype.kind != "c":
+        raise TypeError(f"Complex numbers can't be cast to {dtype.name}; expected a complex dtype, "
+                        "or the real or imag part.")
     if copy is False:
         if dtype is not found or not value.dtype.isnative:
             raise ValueError(f"An array of NumPy's dtype {value.dtype} becomes {dtype.name} only "
@@ -428,6 +431,8 @@ def asarray(obj, dtype=None, *, device=None, copy=None):
 
 def from_scalar(value, dtype):
     """Return a 0-d array of a Python scalar."""
+    if isinstance(value, int):
+        dtypes.with_scalar(dtype, value)  # whether it fits
     return copy_in(numpy.asarray(value, dtype=dtype.numpy), dtype_number(dtype), current_stream())
 
 

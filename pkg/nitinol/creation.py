@@ -1,6 +1,7 @@
 """Makes arrays: from values, from other libraries' arrays, filled, counted, and from a pattern."""
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -159,6 +160,11 @@ def arange(
                 f"numbers."
             )
         length = max(0, math.ceil(span))
+    if length >= 2**63:
+        raise ValueError(
+            f"arange was given start {shown(start)}, stop {shown(stop)}, step {shown(step)}, which "
+            f"makes 2**63 elements or more; expected fewer."
+        )
     target = dtypes.DEFAULT_INT if integral else dtypes.DEFAULT_FLOAT
     if dtype is not None:
         target = as_dtype(dtype)
@@ -293,7 +299,16 @@ def eye(
     n_cols = n_rows if n_cols is None else n_cols
     target = dtypes.DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
     rows, columns = shape_of((n_rows, n_cols))
+    k = _diagonal("eye", k)
     return cast(_diagonal_distance(rows, columns) == k, target)
+
+
+def _diagonal(name: str, k: Any) -> int:
+    """The number of a diagonal."""
+    try:
+        return operator.index(k)
+    except TypeError:
+        raise TypeError(f"{name} takes an integer as k, its diagonal; {k!r} was given.") from None
 
 
 def _diagonal_distance(rows: int, columns: int) -> Array:
@@ -315,6 +330,7 @@ def _triangle(name: str, keep: str, x: Array, k: int) -> Array:
     x = array_of(x)
     if x.ndim < 2:
         raise ValueError(f"{name} takes an array of at least 2 dimensions; its shape is {x.shape}.")
+    k = _diagonal(name, k)
     mask = elementwise(keep, _diagonal_distance(*x.shape[-2:]), k)
     return elementwise("where", mask, x, asarray(0, x.dtype))
 

@@ -247,3 +247,38 @@ def test_device_argument(device):
     assert nt.zeros(2, device=device).device == device
     with pytest.raises(ValueError, match="tpu"):
         nt.zeros(2, device="tpu")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "bool"])
+@pytest.mark.parametrize("value", [1 + 2j, [1 + 2j], np.ones(2, np.complex64)], ids=repr)
+def test_complex_numbers_become_no_real_ones(dtype, value):
+    with pytest.raises(TypeError, match=f"complex.*{dtype}|{dtype}.*complex"):
+        nt.asarray(value, dtype=dtype)
+
+
+def test_full_takes_integers_as_asarray_does():
+    assert nt.full(2, 2**63).tolist() == [2**63] * 2
+    assert nt.full(2, 2**63).dtype is nt.uint64
+    with pytest.raises(OverflowError, match="18446744073709551616"):
+        nt.full(2, 2**64)
+    with pytest.raises(OverflowError, match="300 doesn't fit in uint8, which holds 0 to 255"):
+        nt.full(2, 300, dtype=nt.uint8)
+
+
+@pytest.mark.parametrize("stop", [2**63, 2**70, 1e30])
+def test_arange_of_more_elements_than_there_can_be(stop):
+    with pytest.raises(ValueError, match=r"2\*\*63 elements or more"):
+        nt.arange(stop)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda k: nt.eye(2, k=k),
+        lambda k: nt.tril(nt.ones((2, 2)), k=k),
+        lambda k: nt.triu(nt.ones((2, 2)), k=k),
+    ],
+)
+def test_diagonals_are_integers(make):
+    with pytest.raises(TypeError, match=r"1\.5"):
+        make(1.5)
