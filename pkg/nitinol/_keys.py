@@ -222,7 +222,10 @@ def plan_of(x: Array, key: Any) -> Plan:
             axis += 1
     part = view(x, tuple(sizes), tuple(pace), offset)
     if indices:
-        common = broadcast_shape(*(each.shape for each in indices))
+        try:
+            common = broadcast_shape(*(each.shape for each in indices))
+        except ValueError as error:
+            raise IndexError(f"The arrays of an index don't fit together. {error}") from None
         indices = [
             each if each.shape == common else broadcast_view(each, common) for each in indices
         ]

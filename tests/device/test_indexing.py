@@ -381,3 +381,11 @@ def test_iteration_and_unpacking(data):
     values, array = data.draw(array_pairs(EVERY, shapes.filter(len)))
     for found, expected in zip(array, values, strict=True):
         assert_same(found, expected)
+
+
+def test_index_arrays_that_do_not_fit_together_are_an_index_error():
+    x = nt.zeros((3, 3))
+    with pytest.raises(IndexError, match=r"\(2,\).*\(3,\)"):
+        x[[0, 1], [0, 1, 2]]
+    with pytest.raises(IndexError, match=r"\(2,\).*\(3,\)"):
+        x.at[nt.asarray([0, 1]), nt.asarray([0, 1, 2])].set(1)
