@@ -434,6 +434,8 @@ def repeat(x: Array, repeats: Any, /, axis: int | None = None) -> Array:
     size = x.shape[where]
     if not isinstance(repeats, int):
         counts = to_numpy(repeats) if isinstance(repeats, Array) else numpy.asarray(repeats)
+        if counts.size == 0 and not isinstance(repeats, Array):
+            counts = counts.astype(numpy.int64)
         if counts.dtype.kind not in "iu":
             raise TypeError(f"repeat takes integer counts; it was given {counts.dtype.name}.")
         if counts.size != 1:

@@ -295,3 +295,9 @@ def test_pad(data):
         expected = np.pad(values, widths, constant_values=7)
         assert_same(nt.pad(array, widths, constant_values=7), expected)
     assert_same(nt.pad(array, 2), np.pad(values, 2) if values.ndim else values)
+
+
+def test_repeat_of_nothing():
+    assert nt.repeat(nt.zeros((0, 2)), [], axis=0).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"\(0,\)"):
+        nt.repeat(nt.ones(3), [])
