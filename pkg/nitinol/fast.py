@@ -237,6 +237,8 @@ def scaled_dot_product_attention(
     if mask is not None:
         inputs.append(_mask(name, array_of(mask), (batch, heads, queries, keys)))
     if valid_length is not None:
+        if not isinstance(valid_length, Array):
+            valid_length = operator.index(valid_length)
         if not isinstance(valid_length, Array) and not 0 <= valid_length <= keys:
             raise ValueError(
                 f"{name} was given valid_length={valid_length}; expected 0 to {keys}, the number "
@@ -244,7 +246,7 @@ def scaled_dot_product_attention(
             )
         inputs.append(_scalar(name, "valid_length", valid_length))
     ints = (int(causal), int(mask is not None), int(valid_length is not None))
-    factor = 1.0 / math.sqrt(width) if scale is None else float(scale)
+    factor = 1.0 / math.sqrt(max(width, 1)) if scale is None else float(scale)
     shape = (batch, heads, queries, v.shape[3])
     return cast(apply("attention", tuple(inputs), shape, dtypes.float32, ints, (factor,)), result)
 

@@ -339,3 +339,10 @@ X = (2, 3, 4, 8)
 def test_wrong_arguments_raise_at_once(call, kind, message):
     with pytest.raises(kind, match=message):
         call(nt.fast)
+
+
+def test_attention_over_heads_of_no_width_is_the_mean_of_the_values():
+    q, k = nt.ones((1, 1, 2, 0)), nt.ones((1, 1, 4, 0))
+    v = nt.reshape(nt.arange(12.0), (1, 1, 4, 3))
+    found = nt.fast.scaled_dot_product_attention(q, k, v)
+    assert found.tolist() == [[[[4.5, 5.5, 6.5]] * 2]]
