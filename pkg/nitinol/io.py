@@ -336,11 +336,15 @@ def _safetensors_writer(arrays: Any, metadata: Mapping[str, str] | None):
 
 
 @contextlib.contextmanager
-def _temporary(folder: str) -> Iterator[tuple[Any, str]]:
-    """A new file in `folder`, removed on an error. Its mode is the process's usual one."""
-    path = os.path.join(folder, f".nitinol-{secrets.token_hex(8)}.tmp")
+def _temporary(target: str) -> Iterator[tuple[Any, str]]:
+    """A new file beside `target`, removed on an error. Its mode is the process's usual one."""
+    path = os.path.join(os.path.dirname(target), f".nitinol-{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o666)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        # The user knows the name that was asked for, not ours.
+        raise OSError(error.errno, error.strerror, target) from None
     try:
         with open(descriptor, "wb") as file:
             yield file, path
@@ -354,7 +358,7 @@ def _replace(name: str, write: Any) -> None:
     """Write a file beside `name` and move it there when it is on the disk."""
     target = os.path.realpath(name)  # a link stays a link
     folder = os.path.dirname(target)
-    with _temporary(folder) as (file, path):
+    with _temporary(target) as (file, path):
         write(file)
         file.flush()
         with contextlib.suppress(FileNotFoundError):

@@ -579,3 +579,11 @@ def test_what_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match=COMPLEXES[1]):
         nt.save(tmp_path / "x.safetensors", {"x": nt.ones(1, dtype=COMPLEXES[1], device="cpu")})
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.safetensors"])
+def test_a_folder_that_is_not_there_is_told_by_the_name_that_was_given(tmp_path, name):
+    path = tmp_path / "missing" / name
+    with pytest.raises(FileNotFoundError) as caught:
+        nt.save(path, nt.ones(2) if name.endswith("npy") else {"x": nt.ones(2)})
+    assert caught.value.filename == str(path.resolve())
