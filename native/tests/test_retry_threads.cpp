@@ -68,7 +68,7 @@ int test_random(unsigned seed) {
     for (RandomGraph& graph : graphs) graph.judge();
     in_threads([&](RandomGraph& graph) {
       for (int round = 0; round < 25; ++round) {
-        const std::vector<std::size_t> picked = graph.pick_numbers(4);
+        const std::vector<std::size_t> picked = graph.pick_held(4);
         std::vector<Node*> roots;
         for (std::size_t i : picked) roots.push_back(graph.node(i));
         RetryResult result = retry(roots);
