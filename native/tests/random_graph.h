@@ -16,6 +16,22 @@
 
 namespace nitinol::testing {
 
+// Threads that complete late, and faults; a limit of fusion as well.
+inline Behaviour random_behaviour(unsigned seed, std::mt19937& random, int unit_faults,
+                                  int whole_faults) {
+  static constexpr int limits[] = {1, 3, 512};
+  set_fusion_limit(limits[random() % 3]);
+  return {.depth = 1 + static_cast<std::uint32_t>(random() % 3),
+          .threads = 3,
+          .seed = seed,
+          .unit_faults = unit_faults,
+          .whole_faults = whole_faults,
+          .late = 300,
+          .inline_units = seed % 2 ? 3u : 0,
+          .caller_units = seed % 4 < 2 ? 8u : 0,
+          .later = seed % 5 < 2};
+}
+
 struct RandomSpec : ArraySpec {
   std::int64_t number = -1;
   std::set<Root> judged;  // the failures that it names, once that is settled
