@@ -1,5 +1,6 @@
 """Random graphs of arrays, with a model in NumPy that says what each must be or must raise."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import nitinol as nt
+from nitinol import _runtime
 from strategies import dtypes_of
 
 N = 4
@@ -232,6 +234,20 @@ def programs(draw, failing=False, min_steps=4, max_steps=20, streams=3):
         gives.append("n" if kind is None else kind.gives)
         bounds.append(bound)
     return Program(dtype, tuple(leaves), tuple(steps), used)
+
+
+# How many operations may become one.
+FUSION = st.sampled_from([1, 2, 3, 1000])
+
+
+@contextlib.contextmanager
+def fusion(limit):
+    """Have programs of at most so many operations; 1: each is a unit of its own."""
+    before = _runtime.set_fusion_limit(limit)
+    try:
+        yield
+    finally:
+        _runtime.set_fusion_limit(before)
 
 
 def assert_value(array, expected):

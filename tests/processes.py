@@ -1,11 +1,14 @@
 """Runs programs in processes of their own, for what would end or hang the tests' process."""
 
 import os
+import resource
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
+
+import pytest
 
 import nitinol
 
@@ -51,6 +54,18 @@ def run(program, *arguments, timeout=120, header=HEADER, **more):
     )
     done.seconds = time.monotonic() - start
     return done
+
+
+STATM = Path("/proc/self/statm")
+NEEDS_PROC = pytest.mark.skipif(not STATM.exists(), reason="needs /proc to set the limit")
+
+
+def limit_memory():
+    """Let this process have what it has mapped by now, and 512 MiB: less than any liar asks for."""
+    limit = int(STATM.read_text().split()[0]) * resource.getpagesize() + 2**29
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with pytest.raises(MemoryError):
+        bytearray(2**30)
 
 
 def succeed(program, *arguments, **options):

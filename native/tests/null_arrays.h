@@ -9,7 +9,7 @@
 
 namespace nitinol::testing {
 
-inline Ref<Node> leaf(NullDevice& device, std::int64_t first, std::int64_t n = 2) {
+inline Ref<Node> leaf(NullDevice& device, std::int64_t first = 10, std::int64_t n = 2) {
   const std::int64_t shape[] = {n};
   Ref<Buffer> buffer = Buffer::allocate(device.memory, static_cast<std::size_t>(n) * 8);
   Ref<Node> node =
@@ -18,11 +18,14 @@ inline Ref<Node> leaf(NullDevice& device, std::int64_t first, std::int64_t n = 2
   return node;
 }
 
-inline Ref<Node> make(NullDevice& device, Op op, std::vector<Node*> inputs, std::int64_t number) {
+// Without a stream, on the device's default one.
+inline Ref<Node> make(NullDevice& device, Op op, std::vector<Node*> inputs, std::int64_t number,
+                      Stream* stream = nullptr) {
   auto params = Ref<Params>::adopt(new Params);
   params->ints = {number};
+  params->text = "model.gguf";  // for reports to repeat
   return Node::make(op, DType::int64, Layout(inputs.at(0)->layout().shape()),
-                    device.default_stream(), inputs, std::move(params));
+                    stream ? stream : device.default_stream(), inputs, std::move(params));
 }
 
 inline ScheduleResult run(NullDevice& device, std::vector<Node*> roots) {

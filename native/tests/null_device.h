@@ -47,6 +47,12 @@ struct Behaviour {
   }
 };
 
+inline Fault fault_of(Code code) {
+  Fault fault;
+  fault.code = code;
+  return fault;
+}
+
 // Which report an array must raise: (submission, unit).
 using Root = std::pair<std::uint64_t, std::uint32_t>;
 

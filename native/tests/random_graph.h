@@ -5,28 +5,43 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <random>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "check.h"
+#include "graph_base.h"
 #include "nitinol/graph.h"
 #include "null_device.h"
 
 namespace nitinol::testing {
 
-class RandomGraph {
+// Threads that complete late, and faults; a limit of fusion as well.
+inline Behaviour random_behaviour(unsigned seed, std::mt19937& random, int unit_faults,
+                                  int whole_faults) {
+  static constexpr int limits[] = {1, 3, 512};
+  set_fusion_limit(limits[random() % 3]);
+  return {.depth = 1 + static_cast<std::uint32_t>(random() % 3),
+          .threads = 3,
+          .seed = seed,
+          .unit_faults = unit_faults,
+          .whole_faults = whole_faults,
+          .late = 300,
+          .inline_units = seed % 2 ? 3u : 0,
+          .caller_units = seed % 4 < 2 ? 8u : 0,
+          .later = seed % 5 < 2};
+}
+
+struct RandomSpec : ArraySpec {
+  std::int64_t number = -1;
+  std::set<Root> judged;  // the failures that it names, once that is settled
+};
+
+class RandomGraph : public GraphBase<RandomSpec> {
  public:
-  // Nodes of `parent`, which has stopped changing, may be read as well.
   RandomGraph(NullDevice& device, std::vector<Stream*> streams, unsigned seed,
               const RandomGraph* parent = nullptr)
-      : device_(device), streams_(std::move(streams)), random_(seed), parent_(parent) {}
-
-  // The arrays that a handle is still held of.
-  const std::vector<std::size_t>& held() const { return held_; }
-  Node* node(std::size_t i) const { return specs_[i].node.get(); }
-  std::mt19937& random() { return random_; }
+      : GraphBase(seed, parent), device_(device), streams_(std::move(streams)) {}
 
   void add() {
     const unsigned kind = held_.size() < 3 ? 0 : random_() % 20;
@@ -41,29 +56,6 @@ class RandomGraph {
     } else {
       add_elementwise();
     }
-  }
-  // Gives up the handle of one array; its readers keep it alive.
-  void drop() {
-    if (held_.size() < 4) return;
-    const std::size_t at = random_() % held_.size();
-    specs_[held_[at]].node = nullptr;
-    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(at));
-  }
-  std::vector<Node*> pick(std::size_t most) {
-    std::vector<Node*> roots;
-    for (std::size_t n = 1 + random_() % most; n > 0 && !held_.empty(); --n) {
-      roots.push_back(specs_[held_[random_() % held_.size()]].node.get());
-    }
-    return roots;
-  }
-  std::vector<Node*> all() const {
-    std::vector<Node*> roots;
-    for (std::size_t i : held_) roots.push_back(specs_[i].node.get());
-    return roots;
-  }
-  void forget() {
-    held_.clear();
-    for (Spec& spec : specs_) spec.node = nullptr;
   }
 
   // Everything held is resolved: is it what it must be?
@@ -103,35 +95,17 @@ class RandomGraph {
       if (spec.node) check(spec, spec.judged);
     }
   }
-  // The numbers of some held arrays.
-  std::vector<std::size_t> pick_numbers(std::size_t most) {
-    std::vector<std::size_t> picked;
-    for (std::size_t n = 1 + random_() % most; n > 0 && !held_.empty(); --n) {
-      picked.push_back(held_[random_() % held_.size()]);
-    }
-    return picked;
-  }
+  using GraphBase::pick_held;
+  Node* node(std::size_t i) const { return specs_[i].node.get(); }
   // The array was retried, and is healthy.
   void rebind(std::size_t i, Ref<Node> node) {
     specs_[i].node = std::move(node);
     specs_[i].judged.clear();
   }
-  std::int64_t poisoned = 0;
-  std::int64_t ready = 0;
 
  private:
-  struct Spec {
-    Ref<Node> node;
-    std::int64_t number = -1;
-    std::vector<std::size_t> inputs;  // the parent's come first
-    std::vector<std::int64_t> value;
-    std::set<Root> judged;  // the failures that it names, once that is settled
-  };
+  using Spec = RandomSpec;
 
-  std::size_t parents() const { return parent_ ? parent_->specs_.size() : 0; }
-  const Spec& spec(std::size_t i) const {
-    return i < parents() ? parent_->specs_[i] : specs_[i - parents()];
-  }
   std::set<Root> inherited(const Spec& of) const {
     std::set<Root> roots;
     for (const Spec* input : inputs(of)) {
@@ -177,27 +151,16 @@ class RandomGraph {
   }
   // The number of a held array with this dtype whose size is 1 or `size` (0: any).
   std::size_t choose(DType dtype, std::int64_t size) {
-    for (int tries = 0; tries < 60; ++tries) {
-      const bool inherit = parent_ && !parent_->held_.empty() && random_() % 6 == 0;
-      const RandomGraph& from = inherit ? *parent_ : *this;
-      if (from.held_.empty()) continue;
-      // Mostly recent ones, so that chains get long.
-      const std::size_t count = from.held_.size();
-      const std::size_t back =
-          random_() % 3 == 0 ? random_() % count : random_() % std::min<std::size_t>(count, 5);
-      const std::size_t i = from.held_[count - 1 - back];
-      const Node& node = *from.specs_[i].node;
-      const std::int64_t n = node.layout().size();
-      if (node.dtype() != dtype || (size != 0 && n != 1 && n != size)) continue;
-      return inherit ? i : parents() + i;
-    }
+    const auto chosen = choose_held([&](const Spec& held) {
+      const std::int64_t n = held.node->layout().size();
+      return held.node->dtype() == dtype && (size == 0 || n == 1 || n == size);
+    });
+    if (chosen) return *chosen;
     return make_leaf(dtype, size == 0 ? 4 : size);
   }
   std::size_t keep(Spec made) {
     made.judged = inherited(made);
-    held_.push_back(specs_.size());
-    specs_.push_back(std::move(made));
-    return parents() + specs_.size() - 1;
+    return GraphBase::keep(std::move(made));
   }
   std::size_t make_leaf(DType dtype, std::int64_t size) {
     Spec leaf;
@@ -275,7 +238,6 @@ class RandomGraph {
     finish(std::move(made), Op::concatenate, DType::int64, Layout(shape));
   }
 
-  // The array that is updated is often dropped at once, so that its buffer may be taken over.
   void add_update() {
     Spec made;
     const std::size_t x = choose(DType::int64, 0);
@@ -292,11 +254,7 @@ class RandomGraph {
     }
     const std::int64_t shape[] = {n};
     finish(std::move(made), Op::slice_update, DType::int64, Layout(shape));
-    const auto own = std::find(held_.begin(), held_.end(), x - parents());
-    if (x >= parents() && own != held_.end() && random_() % 2) {
-      specs_[*own].node = nullptr;
-      held_.erase(own);
-    }
+    drop_updated(x, 2);
   }
 
   void add_view() {
@@ -327,10 +285,6 @@ class RandomGraph {
 
   NullDevice& device_;
   std::vector<Stream*> streams_;
-  std::mt19937 random_;
-  const RandomGraph* parent_;
-  std::vector<Spec> specs_;
-  std::vector<std::size_t> held_;
 };
 
 }  // namespace nitinol::testing

@@ -9,15 +9,15 @@
 #include "check.h"
 #include "cpu/device.h"
 #include "cpu/program.h"
+#include "evaluations.h"
 #include "nitinol/host.h"
-#include "nitinol/schedule.h"
 
 using namespace nitinol;
 using cpu::CpuDevice;
+using nitinol::testing::second;
+using nitinol::testing::wait;
 
 namespace {
-
-constexpr std::int64_t second = 1000000000;
 
 CpuDevice& device() { return CpuDevice::shared(); }
 
@@ -40,10 +40,6 @@ Ref<Node> leaf(std::int64_t n, std::int64_t value, Stream* stream) {
 }
 Ref<Node> make(Op op, std::vector<Node*> inputs, Stream* stream) {
   return Node::make(op, DType::int64, Layout(inputs.at(0)->layout().shape()), stream, inputs);
-}
-void wait(const ScheduleResult& result) {
-  CHECK(result.refusal == Refusal::none);
-  for (int i = 0; result.evaluation && !result.evaluation->wait(second / 10); ++i) CHECK(i < 600);
 }
 void evaluate(const Ref<Node>& node, bool may_run_inline = true) {
   Node* roots[] = {node.get()};

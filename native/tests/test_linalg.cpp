@@ -22,6 +22,7 @@
 #include "cpu/kernels/linalg.h"
 #include "cpu/kernels/matmul.h"
 #include "cpu/pool.h"
+#include "load_blas.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define NITINOL_SANITIZED
@@ -530,16 +531,8 @@ void test_without_blas() {
 int main(int argc, char** argv) {
   test_partition();
   test_without_blas();
-  const char* library = argc > 1 ? argv[1] : std::getenv("NITINOL_TEST_BLAS");
-  if (!library) {
-    std::printf("no OpenBLAS library given: what needs it is skipped\n");
-    return 77;
-  }
-  if (!blas::load(library)) {
-    std::fprintf(stderr, "%s\n", blas::load_error());
-    return 1;
-  }
-  CHECK(blas::load(library) && blas::index_width()[0] == 'i');
+  if (const int status = cpu::testing::load_blas(argc, argv)) return status;
+  CHECK(blas::load("loaded already") && blas::index_width()[0] == 'i');
   test_matmul();
   test_bits();
   test_far_rows();

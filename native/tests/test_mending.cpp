@@ -98,12 +98,6 @@ void test_in_place(bool later) {
   }
 }
 
-Fault fault_of(Code code) {
-  Fault fault;
-  fault.code = code;
-  return fault;
-}
-
 NullDevice& make_later() {
   Behaviour behaviour;
   behaviour.recovery = RecoveryPolicy{};

@@ -8,35 +8,12 @@
 #include "check.h"
 #include "nitinol/resolver.h"
 #include "nitinol/schedule.h"
-#include "null_device.h"
+#include "null_arrays.h"
 
 using namespace nitinol;
 using namespace nitinol::testing;
 
 namespace {
-
-Fault fault_of(Code code) {
-  Fault fault;
-  fault.code = code;
-  return fault;
-}
-
-Ref<Node> leaf(NullDevice& device, std::int64_t n = 2) {
-  const std::int64_t shape[] = {n};
-  Ref<Buffer> buffer = Buffer::allocate(device.memory, static_cast<std::size_t>(n) * 8);
-  Ref<Node> node =
-      Node::make_data(DType::int64, Layout(shape), device.default_stream(), std::move(buffer));
-  for (std::int64_t e = 0; e < n; ++e) store(*node, e, 10 + e);
-  return node;
-}
-
-Ref<Node> make(NullDevice& device, Op op, std::vector<Node*> inputs, std::int64_t number) {
-  auto params = Ref<Params>::adopt(new Params);
-  params->ints = {number};
-  params->text = "model.gguf";
-  return Node::make(op, DType::int64, Layout(inputs.at(0)->layout().shape()),
-                    device.default_stream(), inputs, std::move(params));
-}
 
 const Report& root(const Ref<Node>& node) {
   CHECK(node->state() == State::poisoned && node->poison()->roots().size() == 1);
@@ -199,45 +176,38 @@ void test_out_of_memory() {
 void test_donation() {
   NullDevice& device = NullDevice::make();
   const auto update = [&](Node* x) {
-    Ref<Node> one = leaf(device, 1);
-    Ref<Node> start = leaf(device, 1);
+    Ref<Node> one = leaf(device, 10, 1);
+    Ref<Node> start = leaf(device, 10, 1);
     store(*start, 0, 0);
     return make(device, Op::slice_update, {x, one.get(), start.get()}, 7);
-  };
-  const auto run = [&](const Ref<Node>& node) {
-    Node* roots[] = {node.get()};
-    schedule(roots, false);
-    device.run_all();
   };
   Ref<Node> kept = leaf(device);
   Ref<Node> a = update(kept.get());
   store(*kept, 0, 99);
-  run(a);
+  run(device, {a.get()});
   CHECK(device.donations == 0);  // the user still holds the old value
   CHECK(load(*kept, kept->layout().shape(), 0) == 99);
   Ref<Node> b = update(a.get());
   a = nullptr;
-  run(b);
+  run(device, {b.get()});
   CHECK(device.donations == 1);
   // A reader that is planned as well must not see the new value, whoever runs first.
   Ref<Node> c = update(b.get());
   Ref<Node> reader = make(device, Op::concatenate, {b.get()}, 8);
   b = nullptr;
-  Node* roots[] = {c.get(), reader.get()};
-  schedule(roots, false);
-  device.run_all();
+  run(device, {c.get(), reader.get()});
   CHECK(device.donations == 1);
   // Nor an export of the buffer.
   Ref<Buffer> exported = Ref<Buffer>::share(c->buffer());
   Ref<Node> d = update(c.get());
   c = nullptr;
-  run(d);
+  run(device, {d.get()});
   CHECK(device.donations == 1);
   // A chain of updates, nobody holding what is between: each hands its buffer on.
   Ref<Node> e = d;
   d = nullptr;
   for (int i = 0; i < 5; ++i) e = update(e.get());
-  run(e);
+  run(device, {e.get()});
   CHECK(device.donations == 6);
   // Through a view that shows the buffer as it lies, but not through another.
   for (bool straight : {true, false}) {
@@ -248,7 +218,7 @@ void test_donation() {
     base = nullptr;
     Ref<Node> updated = update(view.get());
     view = nullptr;
-    run(updated);
+    run(device, {updated.get()});
     CHECK(device.donations == 7);
     CHECK(load(*updated, shape, 1) == (straight ? 11 : 10));
   }
@@ -257,7 +227,7 @@ void test_donation() {
   Ref<Node> late = make(device, Op::concatenate, {f.get()}, 9);
   device.fail_unit_of(7, Code::timeout);
   e = nullptr;
-  run(late);
+  run(device, {late.get()});
   CHECK(device.donations == 8);
   CHECK(&root(late) == &root(f));
 }

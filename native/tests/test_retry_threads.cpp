@@ -5,9 +5,8 @@
 #include <vector>
 
 #include "check.h"
+#include "evaluations.h"
 #include "nitinol/retry.h"
-#include "nitinol/schedule.h"
-#include "null_device.h"
 #include "random_graph.h"
 
 using namespace nitinol;
@@ -15,34 +14,16 @@ using namespace nitinol::testing;
 
 namespace {
 
-constexpr std::int64_t second = 1000000000;
-
 // Random graphs fail; then parts of them are retried from several threads, while more is built.
 // Returns how many arrays were replaced: by chance none of those picked may have failed.
 int test_random(unsigned seed) {
   announce("test_random", seed);
   std::mt19937 random(seed);
-  static constexpr int limits[] = {1, 3, 512};
-  set_fusion_limit(limits[random() % 3]);
-  Behaviour behaviour;
-  behaviour.depth = 1 + random() % 3;
-  behaviour.threads = 3;
-  behaviour.seed = seed;
-  behaviour.unit_faults = seed % 3 == 0 ? 0 : 40;
-  behaviour.whole_faults = seed % 3 == 1 ? 0 : 60;
-  behaviour.late = 300;
-  behaviour.later = seed % 5 < 2;
-  behaviour.inline_units = seed % 2 ? 3 : 0;
-  behaviour.caller_units = seed % 4 < 2 ? 8 : 0;
+  const Behaviour behaviour =
+      random_behaviour(seed, random, seed % 3 == 0 ? 0 : 40, seed % 3 == 1 ? 0 : 60);
   const std::int64_t alive = Node::alive();
   NullDevice& device = NullDevice::make(behaviour);
   std::vector<Stream*> streams{device.default_stream(), device.make_stream(), device.make_stream()};
-  const auto wait = [](const ScheduleResult& result) {
-    CHECK(result.refusal == Refusal::none);
-    for (int slices = 0; result.evaluation && !result.evaluation->wait(second / 10); ++slices) {
-      CHECK(slices < 600);
-    }
-  };
   std::atomic<int> healed{0};
   {
     RandomGraph common(device, streams, seed);
@@ -68,7 +49,7 @@ int test_random(unsigned seed) {
     for (RandomGraph& graph : graphs) graph.judge();
     in_threads([&](RandomGraph& graph) {
       for (int round = 0; round < 25; ++round) {
-        const std::vector<std::size_t> picked = graph.pick_numbers(4);
+        const std::vector<std::size_t> picked = graph.pick_held(4);
         std::vector<Node*> roots;
         for (std::size_t i : picked) roots.push_back(graph.node(i));
         RetryResult result = retry(roots);

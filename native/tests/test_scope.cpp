@@ -9,7 +9,7 @@
 #include "nitinol/resolver.h"
 #include "nitinol/schedule.h"
 #include "nitinol/scope.h"
-#include "null_device.h"
+#include "null_arrays.h"
 
 using namespace nitinol;
 using namespace nitinol::testing;
@@ -19,16 +19,7 @@ namespace {
 Ref<Scope> scope(const char* name) { return Ref<Scope>::adopt(new Scope(name)); }
 
 Ref<Node> kernel(NullDevice& device, std::int64_t number) {
-  const std::int64_t shape[] = {2};
-  Ref<Buffer> buffer = Buffer::allocate(device.memory, 16);
-  Ref<Node> leaf =
-      Node::make_data(DType::int64, Layout(shape), device.default_stream(), std::move(buffer));
-  for (std::int64_t e = 0; e < 2; ++e) store(*leaf, e, 10 + e);
-  auto params = Ref<Params>::adopt(new Params);
-  params->ints = {number};
-  Node* inputs[] = {leaf.get()};
-  return Node::make(Op::concatenate, DType::int64, Layout(shape), device.default_stream(), inputs,
-                    std::move(params));
+  return make(device, Op::concatenate, {leaf(device).get()}, number);
 }
 
 void test_innermost_owns(bool inline_run) {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "check.h"
-#include "nitinol/schedule.h"
-#include "null_device.h"
+#include "evaluations.h"
+#include "null_arrays.h"
 #include "random_graph.h"
 
 using namespace nitinol;
@@ -14,32 +14,12 @@ using namespace nitinol::testing;
 
 namespace {
 
-constexpr std::int64_t second = 1000000000;
-
-void wait(const Ref<Evaluation>& evaluation) {
-  for (int slices = 0; evaluation && !evaluation->wait(second / 10); ++slices) CHECK(slices < 600);
-}
-void wait(const ScheduleResult& result) {
-  CHECK(result.refusal == Refusal::none);
-  wait(result.evaluation);
-}
-
 void test_threads(unsigned seed) {
   announce("test_threads", seed);
   std::mt19937 random(seed);
-  static constexpr int limits[] = {1, 3, 512};
-  set_fusion_limit(limits[random() % 3]);
-  Behaviour behaviour;
-  behaviour.depth = 1 + random() % 3;
-  behaviour.threads = 3;
-  behaviour.seed = seed;
-  behaviour.unit_faults = seed % 3 == 0 ? 0 : 15;
-  behaviour.whole_faults = seed % 3 == 2 ? 15 : 0;
-  behaviour.late = 300;
+  Behaviour behaviour =
+      random_behaviour(seed, random, seed % 3 == 0 ? 0 : 15, seed % 3 == 2 ? 15 : 0);
   behaviour.twice = 200;
-  behaviour.inline_units = seed % 2 ? 3 : 0;
-  behaviour.caller_units = seed % 4 < 2 ? 8 : 0;
-  behaviour.later = seed % 5 < 2;
   const std::int64_t alive = Node::alive();
   NullDevice& device = NullDevice::make(behaviour);
   std::vector<Stream*> streams{device.default_stream(), device.make_stream(), device.make_stream()};
@@ -107,31 +87,12 @@ void test_threads(unsigned seed) {
   set_fusion_limit(max_instructions);
 }
 
-struct Chain {
-  explicit Chain(NullDevice& device) : device(device) {
-    const std::int64_t shape[] = {2};
-    x = Node::make_data(DType::int64, Layout(shape), device.default_stream(),
-                        Buffer::allocate(device.memory, 16));
-    store(*x, 0, 5);
-    store(*x, 1, 6);
-  }
-  Ref<Node> kernel(Node* input, Stream* stream, std::int64_t number) {
-    auto params = Ref<Params>::adopt(new Params);
-    params->ints = {number};
-    const std::int64_t shape[] = {2};
-    return Node::make(Op::concatenate, DType::int64, Layout(shape), stream, {&input, 1},
-                      std::move(params));
-  }
-  NullDevice& device;
-  Ref<Node> x;
-};
-
 // One of many threads completes; the first outcome stands.
 void test_completed_once() {
   NullDevice& device = NullDevice::make();
-  Chain chain(device);
+  Ref<Node> x = leaf(device, 5);
   for (int round = 0; round < 200; ++round) {
-    Ref<Node> y = chain.kernel(chain.x.get(), device.default_stream(), 100 + round);
+    Ref<Node> y = make(device, Op::concatenate, {x.get()}, 100 + round);
     Node* roots[] = {y.get()};
     const ScheduleResult result = schedule(roots, false);
     Ref<Submission> submission = device.next();
@@ -143,9 +104,7 @@ void test_completed_once() {
     std::vector<std::thread> threads;
     for (int t = 0; t < 3; ++t) {
       threads.emplace_back([&, t] {
-        Fault fault;
-        fault.code = t == 0 ? Code::none : Code::timeout;
-        if (submission->complete(fault)) {
+        if (submission->complete(fault_of(t == 0 ? Code::none : Code::timeout))) {
           ++won;
           if (t) ++failed;
         }
@@ -165,15 +124,15 @@ void test_out_of_order() {
   behaviour.depth = 3;
   NullDevice& device = NullDevice::make(behaviour);
   Stream* stream = device.default_stream();
-  Chain chain(device);
+  Ref<Node> x = leaf(device, 5);
   std::vector<Ref<Node>> nodes;
   std::vector<ScheduleResult> results;
   for (int i = 0; i < 5; ++i) {
-    nodes.push_back(chain.kernel(chain.x.get(), stream, i));
+    nodes.push_back(make(device, Op::concatenate, {x.get()}, i, stream));
     Node* roots[] = {nodes.back().get()};
     results.push_back(schedule(roots, false));
   }
-  Ref<Node> dependent = chain.kernel(nodes[1].get(), stream, 9);
+  Ref<Node> dependent = make(device, Op::concatenate, {nodes[1].get()}, 9, stream);
   Node* roots[] = {dependent.get()};
   const ScheduleResult last = schedule(roots, false);
   CHECK(device.waiting() == 3);
@@ -183,9 +142,7 @@ void test_out_of_order() {
   CHECK(nodes[2]->state() == State::ready && nodes[0]->state() == State::scheduled);
   CHECK(results[2].evaluation->done() && !results[0].evaluation->done());
   CHECK(device.waiting() == 1);  // the fourth
-  Fault fault;
-  fault.code = Code::timeout;
-  device.finish(b, fault);
+  device.finish(b, fault_of(Code::timeout));
   CHECK(nodes[1]->state() == State::poisoned);
   CHECK(device.waiting() == 2);
   device.finish(a);
@@ -204,11 +161,11 @@ void test_out_of_order() {
 void test_never() {
   NullDevice& device = NullDevice::make();
   Stream* other = device.make_stream();
-  Chain chain(device);
-  Ref<Node> stuck = chain.kernel(chain.x.get(), device.default_stream(), 1);
-  Ref<Node> behind = chain.kernel(chain.x.get(), device.default_stream(), 2);
-  Ref<Node> after = chain.kernel(stuck.get(), other, 3);
-  Ref<Node> before = chain.kernel(chain.x.get(), other, 4);
+  Ref<Node> x = leaf(device, 5);
+  Ref<Node> stuck = make(device, Op::concatenate, {x.get()}, 1);
+  Ref<Node> behind = make(device, Op::concatenate, {x.get()}, 2);
+  Ref<Node> after = make(device, Op::concatenate, {stuck.get()}, 3, other);
+  Ref<Node> before = make(device, Op::concatenate, {x.get()}, 4, other);
   Node* roots[] = {before.get()};
   Node* more[] = {stuck.get()};
   Node* rest[] = {behind.get(), after.get()};
@@ -223,10 +180,8 @@ void test_never() {
   CHECK(!blocked.evaluation->wait(second / 100));
   CHECK(!pending_work(&device, nullptr)->done());
   CHECK(pending_work(&device, device.make_stream())->done());
-  Fault lost;
-  lost.code = Code::device_removed;
   device.execute(*never);
-  device.finish(never, lost);
+  device.finish(never, fault_of(Code::device_removed));
   device.run_all();
   wait(blocked);
   CHECK(behind->state() == State::ready && after->state() == State::poisoned);
@@ -241,11 +196,11 @@ void test_dropped_in_flight() {
   NullDevice& device = NullDevice::make(behaviour);
   const std::int64_t alive = Node::alive();
   {
-    Chain chain(device);
+    Ref<Node> x = leaf(device, 5);
     for (int round = 0; round < 300; ++round) {
-      Ref<Node> a = chain.kernel(chain.x.get(), device.default_stream(), 1);
-      Ref<Node> b = chain.kernel(a.get(), device.default_stream(), 2);
-      Ref<Node> c = chain.kernel(a.get(), device.default_stream(), 3);
+      Ref<Node> a = make(device, Op::concatenate, {x.get()}, 1);
+      Ref<Node> b = make(device, Op::concatenate, {a.get()}, 2);
+      Ref<Node> c = make(device, Op::concatenate, {a.get()}, 3);
       Node* roots[] = {b.get(), c.get()};
       schedule(roots, false);
       std::thread dropper([a = std::move(a), b = std::move(b)]() mutable {
@@ -269,16 +224,16 @@ void test_dropped_in_flight() {
 // Many submissions that wait for one: resolving it doesn't recurse.
 void test_cascade() {
   NullDevice& device = NullDevice::make();
-  Chain chain(device);
+  Ref<Node> x = leaf(device, 5);
   std::vector<Stream*> streams;
   for (int i = 0; i < 50; ++i) streams.push_back(device.make_stream());
-  Ref<Node> y = chain.kernel(chain.x.get(), device.default_stream(), 1);
+  Ref<Node> y = make(device, Op::concatenate, {x.get()}, 1);
   device.fail_unit_of(1, Code::io);
   Ref<Node> first = y;
   std::vector<Ref<Node>> leaves;
   std::vector<Node*> roots;
   for (int i = 0; i < 5000; ++i) {
-    y = chain.kernel(i % 2 ? y.get() : first.get(), streams[i % 50], 2);
+    y = make(device, Op::concatenate, {i % 2 ? y.get() : first.get()}, 2, streams[i % 50]);
     leaves.push_back(y);
     roots.push_back(y.get());
   }

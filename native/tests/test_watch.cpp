@@ -9,20 +9,15 @@
 #include "nitinol/host.h"
 #include "nitinol/schedule.h"
 #include "nitinol/watch.h"
-#include "null_device.h"
+#include "null_arrays.h"
 
 using namespace nitinol;
 using namespace nitinol::testing;
 
 namespace {
 
-Ref<Node> kernel(Stream* stream, Allocator& memory) {
-  const std::int64_t shape[] = {1};
-  Ref<Node> leaf =
-      Node::make_data(DType::int64, Layout(shape), stream, Buffer::allocate(memory, 8));
-  store(*leaf, 0, 7);
-  Node* inputs[] = {leaf.get()};
-  return Node::make(Op::concatenate, DType::int64, Layout(shape), stream, inputs);
+Ref<Node> kernel(NullDevice& device, Stream* stream) {
+  return make(device, Op::concatenate, {leaf(device).get()}, 0, stream);
 }
 
 std::vector<void*> fired() {
@@ -42,7 +37,7 @@ void test_fires_after_the_last(int order) {
   std::vector<Ref<Node>> nodes;
   std::vector<Node*> roots;
   for (int i = 0; i < 3; ++i) {
-    nodes.push_back(kernel(device.make_stream(), device.memory));
+    nodes.push_back(kernel(device, device.make_stream()));
     roots.push_back(nodes.back().get());
   }
   const ScheduleResult result = schedule(roots, false);
@@ -91,7 +86,7 @@ void test_races(unsigned seed) {
     std::vector<Ref<Node>> nodes;
     std::vector<Node*> roots;
     for (Stream* stream : streams) {
-      nodes.push_back(kernel(stream, device.memory));
+      nodes.push_back(kernel(device, stream));
       roots.push_back(nodes.back().get());
     }
     const ScheduleResult result = schedule(roots, false);

@@ -6,11 +6,11 @@ import contextlib
 
 import pytest
 
+import graphs
 import nitinol as nt
 from counts import drain_errors, error_counts
 from gate import Gate
 from lacks import skip_what_it_lacks
-from nitinol import _runtime
 
 
 @pytest.fixture(autouse=True, params=nt.devices(), ids=str)
@@ -37,9 +37,8 @@ def streams(default_device):
 @pytest.fixture
 def unfused():
     """Every operation is a unit of its own."""
-    before = _runtime.set_fusion_limit(1)
-    yield
-    _runtime.set_fusion_limit(before)
+    with graphs.fusion(1):
+        yield
 
 
 @pytest.fixture(autouse=True)

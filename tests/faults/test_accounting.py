@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import nitinol as nt
 from counts import drain_errors, error_counts
+from threads import in_threads
 
 counts = error_counts
 
@@ -311,27 +312,19 @@ def test_threads_drops_and_scopes(programs):
 def test_threads_that_observe_the_same_failures_count_them_once():
     before = counts()
     arrays = [fail() for _ in range(40)]
-    start = threading.Barrier(6)
     drained = []
 
     def read():
-        start.wait()
         for x in arrays:
             observe_by_reading(x)
 
     def sweep():
-        start.wait()
         for _ in range(20):
             drained.extend(drain_errors())
             with contextlib.suppress(nt.DeviceError):
                 nt.synchronize(timeout=60)
 
-    threads = [threading.Thread(target=job) for job in (read, read, read, sweep, sweep, sweep)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+    in_threads(read, read, read, sweep, sweep, sweep)
     found = difference(before)
     assert found["struck"] == 40
     assert found.get("raised", 0) + found.get("drained", 0) == 40

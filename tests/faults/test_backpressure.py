@@ -13,6 +13,7 @@ import nitinol as nt
 from alarm import interrupt_after
 from gate import Gate
 from nitinol import _runtime
+from threads import in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -81,12 +82,7 @@ def test_many_threads_share_the_bound(limit):
                 found.append(nt.async_eval(work(2_000)))
                 longest.append(unfinished(found[-4 * limit :]))
 
-    threads = [threading.Thread(target=start) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+    in_threads(*[start] * 4)
     nt.synchronize(stream, timeout=60)
     # Each of them may have found the last free place.
     assert max(longest) <= 2 * limit + 4

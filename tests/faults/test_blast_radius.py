@@ -6,6 +6,7 @@ and with failures; a model says who must raise what, and what every other array 
 
 import collections
 import contextlib
+import functools
 import random
 import threading
 
@@ -16,41 +17,10 @@ from hypothesis import strategies as st
 import graphs
 import nitinol as nt
 from counts import error_counts
-from nitinol import _runtime
+from failing import observed
+from threads import in_threads
 
-FUSION = st.sampled_from([1, 2, 3, 1000])
 PHASES = st.sampled_from(["encode", "commit", "completion"])
-
-
-@contextlib.contextmanager
-def fusion(limit):
-    before = _runtime.set_fusion_limit(limit)
-    try:
-        yield
-    finally:
-        _runtime.set_fusion_limit(before)
-
-
-def in_threads(jobs):
-    """Run functions at the same time, and raise the first failure of any."""
-    failures = []
-    start = threading.Barrier(len(jobs))
-
-    def run(job):
-        try:
-            start.wait()
-            job()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a thread hangs"
-    if failures:
-        raise failures[0]
 
 
 def evaluate(how, arrays, chance):
@@ -71,7 +41,7 @@ HOW = st.sampled_from(["read", "eval", "at once", "in parts"])
 
 @given(
     program=graphs.programs(failing=True),
-    limit=FUSION,
+    limit=graphs.FUSION,
     how=HOW,
     seed=st.integers(0, 2**32),
     threads=st.integers(1, 4),
@@ -84,7 +54,7 @@ def test_real_failures_spoil_exactly_their_descendants(
     values, roots = program.values(), program.roots()
     chance = random.Random(seed)
     before = error_counts()
-    with fusion(limit):
+    with graphs.fusion(limit):
         arrays = dict(enumerate(program.build(streams)))
         dropped = [i for i in arrays if chance.random() < drop]
         if not late:
@@ -109,10 +79,9 @@ def test_real_failures_spoil_exactly_their_descendants(
                 if not errors:
                     graphs.assert_value(arrays[i], values[i])
 
-        in_threads([lambda seed=seed: read(seed) for seed in range(threads)])
+        in_threads(*[functools.partial(read, seed) for seed in range(threads)])
     del running
-    with contextlib.suppress(nt.DeviceError):
-        nt.synchronize(timeout=60)
+    observed()
     for found in reports.values():
         assert all(report is found[0] for report in found)
     after = error_counts()
@@ -140,7 +109,7 @@ def test_the_unit_that_an_injection_strikes_is_known(streams, program, rules):
                 inherited, hit = frozenset({number}), hit + 1
         expected.append(inherited)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(fusion(1))
+        stack.enter_context(graphs.fusion(1))
         arrays = program.build(streams)
         planned = [
             stack.enter_context(
@@ -169,7 +138,7 @@ def test_the_unit_that_an_injection_strikes_is_known(streams, program, rules):
 
 @given(
     program=graphs.programs(min_steps=6, max_steps=24),
-    limit=FUSION,
+    limit=graphs.FUSION,
     how=HOW,
     seed=st.integers(0, 2**32),
     threads=st.integers(1, 4),
@@ -184,7 +153,7 @@ def test_injected_failures_spoil_a_unit_and_its_descendants(
     chance = random.Random(seed)
     before = error_counts()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(fusion(limit))
+        stack.enter_context(graphs.fusion(limit))
         arrays = program.build(streams)
         planned = [
             stack.enter_context(nt.testing.inject(nt.default_device(), "timeout", at, times, phase))
@@ -206,7 +175,7 @@ def test_injected_failures_spoil_a_unit_and_its_descendants(
                     graphs.assert_value(arrays[i], values[i])
             del running
 
-        in_threads([lambda seed=seed: work(seed) for seed in chance.sample(range(999), threads)])
+        in_threads(*[functools.partial(work, seed) for seed in chance.sample(range(999), threads)])
     fired = sum(each.fired for each in planned)
     after = error_counts()
     assert fired == len(reports) == after["struck"] - before["struck"]
@@ -290,7 +259,7 @@ def test_an_array_dropped_in_flight_still_feeds_its_readers(streams, other, limi
         return x
 
     x = nt.asarray([1.0, 2.0])
-    with fusion(limit):
+    with graphs.fusion(limit):
         with streams[0]:
             gate = nt.host_call(hold, (2,), nt.float32, x)
             y = x + 1

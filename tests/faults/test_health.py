@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import nitinol as nt
 from nitinol import errors
+from threads import in_threads
 
 # As docs/errors.md has it.
 SUCCESSES_TO_RECOVER = 8
@@ -154,11 +155,7 @@ def test_many_failures_of_many_threads_are_each_told_once():
                     nt.eval(nt.linalg.inv(nt.zeros((2, 2)) + 0))
 
     with nt.default_device().on_error(found.append):
-        threads = [threading.Thread(target=job) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
+        in_threads(*[job] * 4)
         eventually(lambda: len(found) >= 200)
         time.sleep(0.01)
     assert len(found) == 200

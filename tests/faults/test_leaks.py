@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import graphs
 import leaks
 import nitinol as nt
-from nitinol import _runtime
+from failing import observed
 
 
 def settle():
@@ -175,18 +175,13 @@ def test_nothing_stays_behind(name):
 )
 def test_nothing_of_a_random_graph_stays_behind(streams, program, limit, at):
     before = settle()
-    fusion = _runtime.set_fusion_limit(limit)
-    try:
-        with nt.testing.inject(nt.default_device(), "timeout", at=at):
-            arrays = program.build(streams)
-            nt.async_eval(arrays[::2])
-            for array in arrays[::3]:
-                graphs.errors_of(array)
-            del arrays, array
-            with contextlib.suppress(nt.DeviceError):
-                nt.synchronize(timeout=30)
-    finally:
-        _runtime.set_fusion_limit(fusion)
+    with graphs.fusion(limit), nt.testing.inject(nt.default_device(), "timeout", at=at):
+        arrays = program.build(streams)
+        nt.async_eval(arrays[::2])
+        for array in arrays[::3]:
+            graphs.errors_of(array)
+        del arrays, array
+        observed()
     assert not leaks.left_behind(before)
 
 

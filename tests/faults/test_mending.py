@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import graphs
 import nitinol as nt
 from counts import error_counts
-from nitinol import _runtime
+from failing import observed
 
 # How often each may strike the same work without being seen.
 LIMITS = {"innocent_victim": 3, "impacting_interactivity": 3, "internal": 1, "out_of_memory": 1}
@@ -61,20 +61,15 @@ def test_transient_failures_change_nothing_but_the_counts(
     values = program.values()
     chance = random.Random(seed)
     before = error_counts()
-    fusion = _runtime.set_fusion_limit(limit)
-    try:
-        with struck(rules) as fired:
-            arrays = dict(enumerate(program.build(streams)))
-            if drop:
-                # Then updates may work in place.
-                arrays = {i: x for i, x in arrays.items() if chance.random() > drop}
-            for i in chance.sample(list(arrays), len(arrays)):
-                nt.async_eval(arrays[i])
-            reports = {i: graphs.reports_of(x) for i, x in arrays.items()}
-            with contextlib.suppress(nt.DeviceError):
-                nt.synchronize(timeout=30)
-    finally:
-        _runtime.set_fusion_limit(fusion)
+    with graphs.fusion(limit), struck(rules) as fired:
+        arrays = dict(enumerate(program.build(streams)))
+        if drop:
+            # Then updates may work in place.
+            arrays = {i: x for i, x in arrays.items() if chance.random() > drop}
+        for i in chance.sample(list(arrays), len(arrays)):
+            nt.async_eval(arrays[i])
+        reports = {i: graphs.reports_of(x) for i, x in arrays.items()}
+        observed()
     for i, found in reports.items():
         if not found:
             graphs.assert_value(arrays[i], values[i])
@@ -153,33 +148,29 @@ def test_a_mistake_in_the_data_beside_a_failure_that_is_mended():
 
 
 @pytest.mark.parametrize("policy", ["split", "fail"])
-def test_what_a_watchdog_ended_is_split_once_if_at_all(policy):
+def test_what_a_watchdog_ended_is_split_once_if_at_all(unfused, policy):
     device = nt.default_device()
     device.recovery = nt.RecoveryPolicy(timeout=policy, victim_backoff=1e-5)
-    before = _runtime.set_fusion_limit(1)
-    try:
-        x = nt.ones(5)
-        nt.eval(x)
-        a = x * 2
-        b = a + 1
-        with nt.testing.inject(device, "timeout"):
-            nt.async_eval(b).wait(30)
-        counts = device.error_counts()
-        if policy == "split" and device.kind == "metal":
-            assert b.tolist() == [3.0] * 5
-        else:
-            # On the CPU each piece is as small as it gets.
-            with pytest.raises(nt.DeviceTimeoutError):
-                b.tolist()
-            nt.retry(b)
-            assert b.tolist() == [3.0] * 5
-        # One piece is never submitted again as it was.
-        c = x - 1
-        with nt.testing.inject(device, "timeout"), pytest.raises(nt.DeviceTimeoutError):
-            c.tolist()
-        assert device.error_counts()["recovered"] == counts["recovered"]
-    finally:
-        _runtime.set_fusion_limit(before)
+    x = nt.ones(5)
+    nt.eval(x)
+    a = x * 2
+    b = a + 1
+    with nt.testing.inject(device, "timeout"):
+        nt.async_eval(b).wait(30)
+    counts = device.error_counts()
+    if policy == "split" and device.kind == "metal":
+        assert b.tolist() == [3.0] * 5
+    else:
+        # On the CPU each piece is as small as it gets.
+        with pytest.raises(nt.DeviceTimeoutError):
+            b.tolist()
+        nt.retry(b)
+        assert b.tolist() == [3.0] * 5
+    # One piece is never submitted again as it was.
+    c = x - 1
+    with nt.testing.inject(device, "timeout"), pytest.raises(nt.DeviceTimeoutError):
+        c.tolist()
+    assert device.error_counts()["recovered"] == counts["recovered"]
 
 
 def test_a_device_that_takes_no_more_work_tries_none_again():

@@ -1,10 +1,10 @@
 """G2: every route that reads a failed array raises the same report, every time."""
 
 import copy
+import functools
 import gc
 import pickle
 import random
-import threading
 import traceback
 
 import numpy as np
@@ -12,6 +12,8 @@ import pytest
 
 import nitinol as nt
 from counts import error_counts
+from failing import failed
+from threads import in_threads
 
 SCALAR = {
     "item": lambda x: x.item(),
@@ -66,17 +68,6 @@ ITERABLE = {
 }
 
 
-def failed(shape=(2,), dtype="int64"):
-    """An array that an injected failure spoilt."""
-    x = nt.zeros(shape, dtype=getattr(nt, dtype))
-    nt.eval(x)
-    y = x + x
-    with nt.testing.inject(nt.default_device(), "page_fault") as injected:
-        nt.async_eval(y).wait(60)
-    assert injected.fired == 1
-    return y
-
-
 def reads(route, x, times=4):
     """Read several times, and check that each raises afresh from one report."""
     found = []
@@ -111,7 +102,7 @@ def test_arrays(name, tmp_path):
 
 @pytest.mark.parametrize("dtype", [d.name for d in nt.dtypes.ALL])
 def test_every_dtype(dtype):
-    x = failed((1,), dtype)
+    x = failed((1,), getattr(nt, dtype))
     for name in ("item", "tolist", "asarray", "memoryview", "repr", "pickle"):
         reads({**SCALAR, **ANY}[name], x, 2)
 
@@ -208,12 +199,7 @@ def test_reads_from_several_threads_in_any_order():
             except nt.KernelFaultError as error:
                 reports[i].add(id(error.report))
 
-    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+    in_threads(*[functools.partial(read, seed) for seed in range(4)])
     assert not wrong
     for array in arrays:
         with pytest.raises(nt.KernelFaultError):

@@ -1,6 +1,7 @@
 """G5: threads that read, evaluate, fail, drop and rebind the same arrays see no race."""
 
 import contextlib
+import functools
 import random
 import threading
 import time
@@ -13,33 +14,23 @@ from hypothesis import strategies as st
 import graphs
 import nitinol as nt
 from counts import error_counts
+from threads import in_threads
 
 SECONDS = 1.5
 
 
 def together(*jobs, seconds=SECONDS):
     """Repeat jobs on a thread each for a while; raise the first thing that goes wrong."""
-    wrong = []
     end = time.monotonic() + seconds
     rounds = [0] * len(jobs)
 
     def run(number, job):
         chance = random.Random(number)
-        try:
-            while time.monotonic() < end and not wrong:
-                job(chance)
-                rounds[number] += 1
-        except BaseException as error:
-            wrong.append(error)
+        while time.monotonic() < end:
+            job(chance)
+            rounds[number] += 1
 
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a thread hangs"
-    if wrong:
-        raise wrong[0]
+    in_threads(*[functools.partial(run, *each) for each in enumerate(jobs)])
     assert all(rounds)
 
 
@@ -207,33 +198,22 @@ def test_threads_that_build_on_what_others_build(streams, program, seed):
     values, roots = program.values(), program.roots()
     built = [None] * 3
     start = threading.Barrier(3)
-    wrong = []
 
     def job(number):
-        try:
-            built[number] = program.build(streams)
-            start.wait(60)
-            chance = random.Random(seed + number)
-            for _ in range(15):
-                i = chance.randrange(len(program.steps))
-                x = chance.choice(built)[i]
-                y = chance.choice(built)[i]
-                expected = roots[i]
-                for array in (x, x + y):
-                    errors = graphs.errors_of(array)
-                    assert {graphs.failing_step(error) for error in errors} == expected
-                if not expected and x.dtype is not nt.bool:
-                    graphs.assert_value(x + y, values[i] + values[i])
-        except BaseException as error:
-            wrong.append(error)
+        built[number] = program.build(streams)
+        start.wait(60)
+        chance = random.Random(seed + number)
+        for _ in range(15):
+            i = chance.randrange(len(program.steps))
+            x = chance.choice(built)[i]
+            y = chance.choice(built)[i]
+            expected = roots[i]
+            for array in (x, x + y):
+                errors = graphs.errors_of(array)
+                assert {graphs.failing_step(error) for error in errors} == expected
+            if not expected and x.dtype is not nt.bool:
+                graphs.assert_value(x + y, values[i] + values[i])
 
-    threads = [threading.Thread(target=job, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    if wrong:
-        raise wrong[0]
+    in_threads(*[functools.partial(job, number) for number in range(3)])
     with contextlib.suppress(nt.DeviceError):
         nt.synchronize(timeout=60)

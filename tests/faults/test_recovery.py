@@ -6,6 +6,7 @@ import time
 import pytest
 
 import nitinol as nt
+from failing import fail, fail_for_real, observed
 
 PHASES = ("encode", "commit", "completion")
 
@@ -26,27 +27,6 @@ def policy(**fields):
         yield
     finally:
         nt.default_device().recovery = before
-
-
-def fail(*arrays, code="page_fault", at=1, phase="completion"):
-    """Have a failure strike while the arrays are computed; return what it raised."""
-    injection = nt.testing.inject(nt.default_device(), code, at=at, phase=phase)
-    with injection as injected, pytest.raises(nt.DeviceError) as caught:
-        nt.eval(arrays)
-    assert injected.fired == 1
-    nt.default_device().reset()
-    return caught.value
-
-
-def fail_for_real(*arrays):
-    with pytest.raises(nt.DeviceError) as caught:
-        nt.eval(arrays)
-    return caught.value
-
-
-def observed():
-    with contextlib.suppress(nt.DeviceError):
-        nt.synchronize(timeout=30)
 
 
 def filled(shape=(4, 2)):

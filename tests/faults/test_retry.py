@@ -1,6 +1,7 @@
 """G8 and G9: failed arrays are computed again with the same bits; what can be mended is mended."""
 
 import contextlib
+import functools
 import os
 import pickle
 import random
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 
 import graphs
 import nitinol as nt
-from nitinol import _runtime
+from failing import fail, fail_for_real, observed
+from threads import in_threads
 
 PHASES = ("encode", "commit", "completion")
 # What can strike without ending the device, and without being mended by it.
 CODES = ("timeout", "page_fault", "not_permitted", "invalid_resource", "internal", "out_of_memory",
          "innocent_victim", "impacting_interactivity", "io")  # fmt: skip
-FUSION = st.sampled_from([1, 2, 3, 1000])
 RULES = st.lists(
     st.tuples(
         st.sampled_from(CODES), st.integers(1, 12), st.integers(1, 3), st.sampled_from(PHASES)
@@ -30,36 +31,12 @@ RULES = st.lists(
 )
 
 
-@contextlib.contextmanager
-def fusion(limit):
-    before = _runtime.set_fusion_limit(limit)
-    try:
-        yield
-    finally:
-        _runtime.set_fusion_limit(before)
-
-
-def fail(*arrays, code="page_fault", at=1, phase="completion"):
-    """Have a failure strike while the arrays are computed; return what it raised."""
-    injection = nt.testing.inject(nt.default_device(), code, at=at, phase=phase)
-    with injection as injected, pytest.raises(nt.DeviceError) as caught:
-        nt.eval(arrays)
-    assert injected.fired == 1
-    nt.default_device().reset()
-    return caught.value
-
-
-def observed():
-    with contextlib.suppress(nt.DeviceError):
-        nt.synchronize(timeout=30)
-
-
 # --- the property --------------------------------------------------------------------------
 
 
 @given(
     program=graphs.programs(),
-    limit=FUSION,
+    limit=graphs.FUSION,
     rules=RULES,
     seed=st.integers(0, 2**32),
     drop=st.sampled_from([0, 0.5]),
@@ -70,7 +47,7 @@ def test_retried_arrays_have_the_bits_of_a_run_without_failures(
 ):
     values = program.values()
     chance = random.Random(seed)
-    with fusion(limit), contextlib.ExitStack() as stack:
+    with graphs.fusion(limit), contextlib.ExitStack() as stack:
         arrays = dict(enumerate(program.build(streams)))
         for code, at, times, phase in rules:
             stack.enter_context(nt.testing.inject(nt.default_device(), code, at, times, phase))
@@ -85,33 +62,23 @@ def test_retried_arrays_have_the_bits_of_a_run_without_failures(
     for i in healthy:
         graphs.assert_value(arrays[i], values[i])
     order = chance.sample(list(arrays), len(arrays))
-    parts = [order[t::threads] for t in range(threads)]
-    wrong, refused = [], set()
+    refused = set()
 
     def work(mine):
-        try:
-            while mine:
-                some = [mine.pop() for _ in range(min(len(mine), 2))]
-                if not retry_or_refuse([arrays[i] for i in some]):
-                    # An update in place took what one of them needs; then each tells for itself.
-                    refused.update(i for i in some if not retry_or_refuse([arrays[i]]))
-                for i in set(some) - refused:
-                    graphs.assert_value(arrays[i], values[i])
-                for i in set(some) & refused:
+        while mine:
+            some = [mine.pop() for _ in range(min(len(mine), 2))]
+            if not retry_or_refuse([arrays[i] for i in some]):
+                # An update in place took what one of them needs; then each tells for itself.
+                refused.update(i for i in some if not retry_or_refuse([arrays[i]]))
+            for i in set(some) - refused:
+                graphs.assert_value(arrays[i], values[i])
+            for i in set(some) & refused:
+                assert graphs.reports_of(arrays[i]) == reports[i]
+            if threads == 1:
+                for i in mine:  # nobody else's reports have changed
                     assert graphs.reports_of(arrays[i]) == reports[i]
-                if threads == 1:
-                    for i in mine:  # nobody else's reports have changed
-                        assert graphs.reports_of(arrays[i]) == reports[i]
-        except BaseException as error:
-            wrong.append(error)
 
-    jobs = [threading.Thread(target=work, args=(part,)) for part in parts]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join(60)
-        assert not job.is_alive(), "a thread hangs"
-    assert not wrong, wrong
+    in_threads(*[functools.partial(work, order[t::threads]) for t in range(threads)])
     assert not refused & healthy
     if not drop:
         # Every array is held: nothing was given away.
@@ -165,12 +132,6 @@ def test_what_was_computed_again_is_shared():
     nt.retry([p, {"a": a}])
     assert (a.tolist(), b.tolist(), p.tolist()) == ([2.0] * 3, [2.0] * 3, [1.0] * 3)
     assert len(calls) == 2
-
-
-def fail_for_real(*arrays):
-    with pytest.raises(nt.DeviceError) as caught:
-        nt.eval(arrays)
-    return caught.value
 
 
 def test_a_retry_that_fails_raises_like_eval_and_can_be_repeated():
@@ -358,21 +319,6 @@ def test_threads_that_retry_the_same_array_compute_it_once():
     p = nt.host_call(count, (), nt.float32)
     handles = [p + i for i in range(6)]
     fail_for_real(handles)
-    start, wrong = threading.Barrier(6), []
-
-    def work(x):
-        start.wait()
-        try:
-            nt.retry(x, p, timeout=20)
-        except BaseException as error:
-            wrong.append(error)
-
-    threads = [threading.Thread(target=work, args=(x,)) for x in handles]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
-    assert not wrong
+    in_threads(*[functools.partial(nt.retry, x, p, timeout=20) for x in handles])
     assert [x.item() for x in handles] == [1.0 + i for i in range(6)]
     assert len(calls) == 2

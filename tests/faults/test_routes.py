@@ -22,6 +22,7 @@ import pytest
 
 import nitinol as nt
 from counts import error_counts
+from failing import failed
 
 MANY = 5  # reads of one array
 
@@ -231,17 +232,6 @@ def logged(x):
     handler = Handler(io.StringIO())
     handler.handle(logging.LogRecord("a", logging.INFO, "", 0, "value %s", (x,), None))
     throw(found[0] if found else None)
-
-
-def failed(shape, dtype=nt.int64):
-    """An array that an injected failure spoilt; nobody has read it."""
-    x = nt.zeros(shape, dtype=dtype)
-    nt.eval(x)
-    y = x + x
-    with nt.testing.inject(nt.default_device(), "page_fault") as injected:
-        nt.async_eval(y).wait(60)
-    assert injected.fired == 1
-    return y
 
 
 def check(route, x):

@@ -14,33 +14,6 @@ from hypothesis import strategies as st
 import nitinol as nt
 from alarm import interrupt_after
 
-
-class Gate:
-    """A host call that takes as long as the test wants."""
-
-    def __init__(self):
-        self.event = threading.Event()
-        self.entered = threading.Event()
-
-    def __call__(self, x):
-        self.entered.set()
-        assert self.event.wait(120)
-        return x
-
-    def array(self, n=2):
-        return nt.host_call(self, (n,), nt.float32, nt.ones(n))
-
-
-@pytest.fixture
-def gate():
-    """A gate that is opened at the end, and the work behind it waited for."""
-    made = Gate()
-    yield made
-    made.event.set()
-    with contextlib.suppress(nt.DeviceError):
-        nt.synchronize(timeout=30)
-
-
 WAITS = {
     "eval": lambda x, h, t: nt.eval(x, timeout=t),
     "wait": lambda x, h, t: h.wait(t),
@@ -55,7 +28,7 @@ WAITS = {
 @pytest.mark.parametrize("timeout", [0, 0.05, -1])
 @pytest.mark.parametrize("name", WAITS)
 def test_a_wait_that_expires(gate, name, timeout):
-    x = gate.array() + 1
+    x = gate.array(nt.ones(2)) + 1
     started = nt.async_eval(x)
     with pytest.raises(nt.WaitTimeoutError, match=f"not done after {timeout} s; ") as caught:
         WAITS[name](x, started, timeout)
@@ -83,7 +56,7 @@ def test_waits_with_every_kind_of_timeout(name):
 def test_timeouts_that_are_none(gate, name, timeout, error):
     """They are refused also where there is nothing to wait for, and before anything is started."""
     ready = nt.ones(2) + 1
-    under_way, lazy = gate.array(), gate.array() + 1
+    under_way, lazy = gate.array(nt.ones(2)), gate.array(nt.ones(2)) + 1
     for x in (ready, under_way):
         started = nt.async_eval(x)
         if x is ready:
@@ -115,7 +88,7 @@ def test_what_synchronize_waited_for_is_done(submitted, whom):
 
 
 def test_waits_of_many_threads_end_together(gate):
-    x = gate.array()
+    x = gate.array(nt.ones(2))
     started = nt.async_eval(x)
     found = []
     threads = [
@@ -135,7 +108,7 @@ def test_waits_of_many_threads_end_together(gate):
 
 
 def test_a_wait_lets_other_threads_run(gate):
-    x = gate.array()
+    x = gate.array(nt.ones(2))
     waiter = threading.Thread(target=x.tolist)
     waiter.start()
     assert gate.entered.wait(60)
@@ -181,7 +154,7 @@ def test_a_stream_goes_on_after_a_failure():
 
 def test_work_that_cannot_have_memory_waits_for_nobody(gate):
     # A callback that never returns holds the little memory that it needs.
-    held = nt.async_eval(gate.array())
+    held = nt.async_eval(gate.array(nt.ones(2)))
     assert gate.entered.wait(60)
     with nt.Stream():
         with pytest.raises(nt.OutOfMemoryError):
@@ -252,7 +225,7 @@ def test_a_failed_array_inside_a_host_call_raises_its_own_error():
 
 
 def test_other_threads_wait_while_a_host_call_runs(gate):
-    held = nt.async_eval(gate.array())
+    held = nt.async_eval(gate.array(nt.ones(2)))
     assert gate.entered.wait(60)
     with nt.Stream():
         assert nt.sum(nt.ones(100_000) + 1).item() == 200_000
@@ -299,7 +272,7 @@ INTERRUPTIBLE = {
 
 @pytest.mark.parametrize("name", INTERRUPTIBLE)
 def test_ctrl_c_ends_a_wait_at_once(gate, name):
-    x = gate.array()
+    x = gate.array(nt.ones(2))
     started = nt.async_eval(x)
     assert gate.entered.wait(60)
 
@@ -311,7 +284,7 @@ def test_ctrl_c_ends_a_wait_at_once(gate, name):
 
 
 def test_a_signal_whose_handler_raises_nothing_does_not_end_a_wait(gate):
-    x = gate.array()
+    x = gate.array(nt.ones(2))
     calls = []
 
     def handler(*args):

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import nitinol as nt
 from hostile import EDGES
-from processes import succeed
+from processes import NEEDS_PROC, succeed
 
 INT64 = [edge for edge in EDGES if -(2**63) <= edge < 2**63]
 
@@ -256,16 +256,9 @@ LIMITED = """
 import resource, tracemalloc
 sys.path[:0] = sys.argv[1:]
 import test_hostile_buffers as liars
+from processes import limit_memory
 
-GIB = 2**30
-mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (mapped + GIB // 2, mapped + GIB // 2))
-try:
-    bytearray(GIB)
-    raise SystemExit("the limit does not hold")
-except MemoryError:
-    pass
-
+limit_memory()
 def refused(job):
     tracemalloc.start()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -302,7 +295,7 @@ print("well")
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to set the limit")
+@NEEDS_PROC
 def test_no_liar_is_given_the_memory_it_asks_for():
     here = Path(__file__).parent
     assert succeed(LIMITED, here, here.parent) == "well\n"

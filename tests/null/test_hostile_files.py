@@ -9,7 +9,7 @@ from hypothesis import example, given
 
 import hostile
 import nitinol as nt
-from processes import HEADER, succeed
+from processes import HEADER, NEEDS_PROC, succeed
 
 NAMES = ["x.npy", "x.safetensors", "x.gguf", "x"]
 
@@ -97,21 +97,13 @@ def test_a_good_file_cut_anywhere(name, tmp_path):
 
 
 LIMITED = """
-import resource, sys, tracemalloc
+import sys, tracemalloc
 sys.path.insert(0, sys.argv[1])
 import hostile
+from processes import limit_memory
 
 folder = sys.argv[2]
-GIB = 2**30
-# What the interpreter has mapped by now, and 512 MiB: less than any of the liars ask for.
-mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (mapped + GIB // 2, mapped + GIB // 2))
-try:
-    bytearray(GIB)
-    raise SystemExit("the limit does not hold")
-except MemoryError:
-    pass
-
+limit_memory()
 def refused(path):
     tracemalloc.start()
     try:
@@ -170,9 +162,7 @@ print("well")
 """
 
 
-@pytest.mark.skipif(
-    not hostile.pathlib.Path("/proc/self/statm").exists(), reason="needs /proc to set the limit"
-)
+@NEEDS_PROC
 def test_no_liar_is_given_the_memory_it_asks_for(tmp_path):
     out = succeed(LIMITED, hostile.CORPUS.parent, tmp_path, header=HEADER)
     assert out == "well\n"

@@ -1,9 +1,14 @@
-// Runs a kernel on the CPU and on the emulated Metal, over the same arrays, and compares.
+// What tests of kernels compare with: outputs of the CPU and of the emulated Metal, element by
+// element; and the choice of tests on the command line.
 #pragma once
 
 #include <cmath>
 #include <complex>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+#include <string>
 #include <vector>
 
 #include "cpu/kernel.h"
@@ -50,17 +55,17 @@ struct Target {
   }
 };
 
-// The allowed difference: `relative` of the larger number, and `absolute`.
+// The allowed difference: `relative` of the expected number, and `absolute`.
 struct Tolerance {
   double relative = 0;
   double absolute = 0;
 };
 
-inline bool near(double a, double b, Tolerance t) {
-  if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
-  if (a == b) return true;
-  if (std::isinf(a) || std::isinf(b)) return false;
-  return std::fabs(a - b) <= t.relative * std::fmax(std::fabs(a), std::fabs(b)) + t.absolute;
+inline bool near(double expected, double got, Tolerance t) {
+  if (std::isnan(expected) || std::isnan(got)) return std::isnan(expected) && std::isnan(got);
+  if (expected == got) return true;
+  if (std::isinf(expected) || std::isinf(got)) return false;
+  return std::fabs(expected - got) <= t.relative * std::fabs(expected) + t.absolute;
 }
 
 inline bool near_elements(const char* a, const char* b, DType dtype, Tolerance t) {
@@ -99,19 +104,24 @@ inline std::string text_of(const char* p, DType dtype) {
   return text;
 }
 
-inline void check_same(const Target& cpu_result, const Target& metal_result, Tolerance t,
+// The first `bytes` of dense arrays.
+inline void check_near(const Array& expected, const Array& got, std::size_t bytes, Tolerance t,
                        const std::string& what) {
-  const DType dtype = cpu_result.array.dtype;
-  const std::size_t item = itemsize(dtype);
-  for (std::size_t i = 0; i < cpu_result.bytes; i += item) {
-    const char* expected = cpu_result.array.storage.data() + i;
-    const char* got = metal_result.array.storage.data() + i;
-    if (near_elements(expected, got, dtype, t)) continue;
+  const std::size_t item = itemsize(expected.dtype);
+  for (std::size_t i = 0; i < bytes; i += item) {
+    const char* a = expected.storage.data() + i;
+    const char* b = got.storage.data() + i;
+    if (near_elements(a, b, expected.dtype, t)) continue;
     std::fprintf(stderr, "%s: element %zu of %s is %s on Metal and %s on the CPU\n", what.c_str(),
-                 i / item, name(dtype), text_of(got, dtype).c_str(),
-                 text_of(expected, dtype).c_str());
+                 i / item, name(expected.dtype), text_of(b, expected.dtype).c_str(),
+                 text_of(a, expected.dtype).c_str());
     std::abort();
   }
+}
+
+inline void check_same(const Target& cpu_result, const Target& metal_result, Tolerance t,
+                       const std::string& what) {
+  check_near(cpu_result.array, metal_result.array, cpu_result.bytes, t, what);
   if (!metal_result.margin_intact()) {
     std::fprintf(stderr, "%s: written behind the end of the output\n", what.c_str());
     std::abort();
@@ -130,44 +140,18 @@ inline std::string describe(Op op, const std::vector<Array*>& inputs) {
   return what;
 }
 
-struct Result {
-  Fault cpu;
-  std::uint32_t metal_fault = 0xffffffffu;
-  int dispatches = 0;
+struct NamedTest {
+  const char* name;
+  void (*run)();
 };
 
-// Both must agree that a fault was met; without one the outputs must be near.
-inline Result compare(Op op, const std::vector<Array*>& inputs, DType dtype, const Shape& shape,
-                      std::vector<std::int64_t> ints = {}, std::vector<double> floats = {},
-                      Tolerance tolerance = {}) {
-  Target expected(dtype, shape), got(dtype, shape);
-  Result result;
-  result.cpu = cpu::testing::run(cpu::find_kernel(op), inputs, expected.array, ints, floats);
-  Params params;
-  params.ints = std::move(ints);
-  params.floats = std::move(floats);
-  std::vector<Operand> operands;
-  for (Array* a : inputs) operands.push_back(operand_of(*a));
-  const Operand output = operand_of(got.array);
-  DirectEncoder encoder;
-  const Kernel kernel = find_kernel(op);
-  CHECK(kernel != nullptr);
-  kernel(Launch{params, operands, output, false, encoder});
-  const std::string what = describe(op, inputs);
-  if (encoder.failed()) {
-    std::fprintf(stderr, "%s: failed with %s\n", what.c_str(), name(encoder.failure.code));
-    std::abort();
+// The one that the command line names, or all.
+inline void run_tests(int count, char** names, std::initializer_list<NamedTest> tests) {
+  for (const NamedTest& test : tests) {
+    if (count > 1 && std::string(names[1]) != test.name) continue;
+    std::fprintf(stderr, "%s\n", test.name);
+    test.run();
   }
-  result.metal_fault = encoder.fault_word;
-  result.dispatches = encoder.dispatches;
-  const bool cpu_failed = result.cpu.code != Code::none;
-  if (cpu_failed != (encoder.fault_word != 0xffffffffu)) {
-    std::fprintf(stderr, "%s: fault word %x on Metal, %s on the CPU\n", what.c_str(),
-                 encoder.fault_word, name(result.cpu.code));
-    std::abort();
-  }
-  if (!cpu_failed) check_same(expected, got, tolerance, what);
-  return result;
 }
 
 }  // namespace nitinol::metal::testing

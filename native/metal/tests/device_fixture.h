@@ -11,15 +11,16 @@
 
 #include "check.h"
 #include "cpu/device.h"
+#include "evaluations.h"
 #include "metal/start.h"
 #include "metal_emulator/seams.h"
-#include "nitinol/schedule.h"
 
 namespace nitinol::metal::testing {
 
 namespace emulator = metal_emulator;
 
-constexpr std::int64_t second = 1000000000;
+using nitinol::testing::second;
+using nitinol::testing::wait;
 
 inline Device& device() {
   static Device* const found = metal::system_device();
@@ -34,14 +35,6 @@ inline void mend_nothing() {
   policy.victim_retries = 0;
   policy.out_of_memory_retry = policy.internal_retry = policy.split_interactivity = false;
   device().health.set_policy(policy);
-}
-
-inline void wait(const Ref<Evaluation>& evaluation) {
-  for (int slices = 0; evaluation && !evaluation->wait(second / 10); ++slices) CHECK(slices < 1200);
-}
-inline void wait(const ScheduleResult& result) {
-  CHECK(result.refusal == Refusal::none);
-  wait(result.evaluation);
 }
 
 // What the driver says, and what becomes of it.

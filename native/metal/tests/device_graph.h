@@ -7,13 +7,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <random>
 #include <set>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "check.h"
+#include "graph_base.h"
 #include "nitinol/device.h"
 #include "nitinol/node.h"
 
@@ -41,11 +41,16 @@ struct Mix {
   bool data_faults = true;      // kernels may meet an index out of range, or a negative power
 };
 
-class DeviceGraph {
+// The value is garbage behind what must fail.
+struct DeviceSpec : nitinol::testing::ArraySpec {
+  Code must_fail = Code::none;
+  bool small = false;  // an operand of a power or an index
+};
+
+class DeviceGraph : public nitinol::testing::GraphBase<DeviceSpec> {
  public:
-  // Nodes of `parent`, which has stopped changing, may be read as well.
   DeviceGraph(const Mix& mix, unsigned seed, const DeviceGraph* parent = nullptr)
-      : mix_(mix), random_(seed), parent_(parent) {}
+      : GraphBase(seed, parent), mix_(mix) {}
 
   void add() {
     const unsigned kind = held_.size() < 3 ? 0 : random_() % 20;
@@ -69,27 +74,6 @@ class DeviceGraph {
       add_arithmetic();
     }
   }
-  // Gives up the handle of one array; its readers keep it alive.
-  void drop() {
-    if (held_.size() > 3) drop(random_() % held_.size());
-  }
-  std::vector<Node*> pick(std::size_t most) {
-    std::vector<Node*> roots;
-    for (std::size_t n = 1 + random_() % most; n > 0 && !held_.empty(); --n) {
-      roots.push_back(specs_[held_[random_() % held_.size()]].node.get());
-    }
-    return roots;
-  }
-  std::vector<Node*> all() const {
-    std::vector<Node*> roots;
-    for (std::size_t i : held_) roots.push_back(specs_[i].node.get());
-    return roots;
-  }
-  void forget() {
-    held_.clear();
-    for (Spec& spec : specs_) spec.node = nullptr;
-  }
-  std::mt19937& random() { return random_; }
 
   // Everything held is resolved: is it what it must be?
   void check() {
@@ -115,25 +99,12 @@ class DeviceGraph {
       if (spec(i).node) check(spec(i), named, most);
     }
   }
-  std::int64_t poisoned = 0;
-  std::int64_t ready = 0;
   std::int64_t own = 0;  // failed by themselves
 
  private:
   static constexpr std::int64_t length = 4;
 
-  struct Spec {
-    Ref<Node> node;
-    std::vector<std::size_t> inputs;  // the parent's come first
-    std::vector<std::int64_t> value;  // garbage behind what must fail
-    Code must_fail = Code::none;
-    bool small = false;  // an operand of a power or an index
-  };
-
-  std::size_t parents() const { return parent_ ? parent_->specs_.size() : 0; }
-  const Spec& spec(std::size_t i) const {
-    return i < parents() ? parent_->specs_[i] : specs_[i - parents()];
-  }
+  using Spec = DeviceSpec;
 
   void check(const Spec& s, const std::vector<Roots>& named, const std::vector<Roots>& most) {
     const Roots& roots = named[static_cast<std::size_t>(&s - specs_.data()) + parents()];
@@ -191,31 +162,12 @@ class DeviceGraph {
     if (mix_.host && own_loops && random_() % 4 == 0) return mix_.host;
     return mix_.streams[random_() % mix_.streams.size()];
   }
-  void drop(std::size_t at) {
-    specs_[held_[at]].node = nullptr;
-    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(at));
-  }
-  std::size_t keep(Spec made) {
-    held_.push_back(specs_.size());
-    specs_.push_back(std::move(made));
-    return parents() + specs_.size() - 1;
-  }
-  // A held array of integers, mostly a recent one, so that chains get long.
+  // An array of integers that is an operand.
   std::size_t choose() {
-    for (int tries = 0; tries < 60; ++tries) {
-      const bool inherit = parent_ && !parent_->held_.empty() && random_() % 6 == 0;
-      const DeviceGraph& from = inherit ? *parent_ : *this;
-      if (from.held_.empty()) continue;
-      const std::size_t count = from.held_.size();
-      const std::size_t back =
-          random_() % 3 == 0 ? random_() % count : random_() % std::min<std::size_t>(count, 5);
-      const std::size_t i = from.held_[count - 1 - back];
-      if (from.specs_[i].small || (mix_.only_dense && from.specs_[i].node->op() == Op::view)) {
-        continue;
-      }
-      return inherit ? i : parents() + i;
-    }
-    return make_leaf(length);
+    const auto chosen = choose_held([&](const Spec& held) {
+      return !held.small && !(mix_.only_dense && held.node->op() == Op::view);
+    });
+    return chosen ? *chosen : make_leaf(length);
   }
   // `most` of 0: any numbers. No elements: a scalar.
   std::size_t make_leaf(std::int64_t size, std::int64_t least = 0, std::int64_t most = 0,
@@ -357,7 +309,7 @@ class DeviceGraph {
     keep(std::move(made));
   }
 
-  // Chains of updates; what is updated is often dropped, so that its buffer may be taken over.
+  // Chains of updates.
   void add_update() {
     std::size_t x = choose();
     for (unsigned n = 1 + random_() % 4; n > 0; --n) {
@@ -372,19 +324,12 @@ class DeviceGraph {
         made.value[static_cast<std::size_t>(from + e)] = static_cast<std::int64_t>(at(fresh, e));
       }
       finish(std::move(made), Op::slice_update, {0});
-      const auto mine = std::find(held_.begin(), held_.end(), x - parents());
-      if (x >= parents() && mine != held_.end() && random_() % 4) {
-        drop(static_cast<std::size_t>(mine - held_.begin()));
-      }
+      drop_updated(x, 4);
       x = parents() + specs_.size() - 1;
     }
   }
 
   const Mix mix_;
-  std::mt19937 random_;
-  const DeviceGraph* parent_;
-  std::vector<Spec> specs_;
-  std::vector<std::size_t> held_;
 };
 
 }  // namespace nitinol::metal::testing

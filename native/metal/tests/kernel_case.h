@@ -2,23 +2,19 @@
 // arrays, and compares what they leave.
 #pragma once
 
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "direct_encoder.h"
-#include "tests/arrays.h"
+#include "compare.h"
 
 namespace nitinol::metal::testing {
 
-using cpu::testing::Array;
 using cpu::testing::pick;
 using cpu::testing::product;
 using cpu::testing::random_array;
 using cpu::testing::random_shape;
-using cpu::testing::Shape;
 
 struct Case {
   Op op;
@@ -60,18 +56,18 @@ inline Result run_both(const Case& c) {
   std::vector<char> storage(expected.storage.size() + 2 * guard, 0x3c);
   if (c.in_place) std::copy(before.begin(), before.end(), storage.begin() + guard);
   std::vector<Operand> operands;
-  for (Array* a : c.inputs) {
-    operands.push_back({a->storage.data(),
-                        static_cast<std::size_t>(a->layout.offset()) * itemsize(a->dtype),
-                        &a->layout, a->dtype});
-  }
+  for (Array* a : c.inputs) operands.push_back(operand_of(*a));
   const Operand output{storage.data(), guard, &expected.layout, c.dtype};
   if (c.in_place) operands[0] = output;
   DirectEncoder encoder;
   const Kernel kernel = find_kernel(c.op);
   CHECK(kernel != nullptr);
   kernel(Launch{params, operands, output, c.in_place, encoder});
-  CHECK(!encoder.failed());
+  if (encoder.failed()) {
+    std::fprintf(stderr, "%s: failed with %s\n", describe(c.op, c.inputs).c_str(),
+                 name(encoder.failure.code));
+    CHECK(false);
+  }
   for (std::size_t i = 0; i < guard; ++i) {
     CHECK(storage[i] == 0x3c && storage[storage.size() - 1 - i] == 0x3c);
   }
@@ -83,50 +79,35 @@ inline Result run_both(const Case& c) {
   return result;
 }
 
-// As many numbers as an element has, in double precision.
-inline std::vector<double> numbers(Array& array) {
-  std::vector<double> values;
-  dispatch(array.dtype, [&]<class T>(std::type_identity<T>) {
-    for (std::int64_t i = 0; i < array.layout.size(); ++i) {
-      const T value = array.data<T>()[i];
-      if constexpr (requires { value.real(); }) {
-        values.push_back(static_cast<double>(value.real()));
-        values.push_back(static_cast<double>(value.imag()));
-      } else {
-        values.push_back(static_cast<double>(value));
-      }
-    }
-  });
-  return values;
-}
-
-// Tolerance 0: the same bits. Otherwise the error may be so large in units of the expected value
-// and of the largest one in the result.
-inline void compare(Result& r, double tolerance, const char* what) {
+// Without an error. Tolerance 0: the same bits; otherwise so much of the expected value, and of 1.
+inline Result check(const Case& c, double tolerance, const char* what) {
+  Result r = run_both(c);
   if (r.fault.code != Code::none || r.failed()) {
     std::fprintf(stderr, "%s: %s on the CPU, position %u on Metal\n", what, name(r.fault.code),
                  r.position);
     CHECK(false);
   }
-  if (tolerance == 0) {
-    if (r.expected.storage != r.got.storage) std::fprintf(stderr, "%s: other bits\n", what);
-    CHECK(r.expected.storage == r.got.storage);
-    return;
-  }
-  const std::vector<double> expected = numbers(r.expected), got = numbers(r.got);
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const bool same = expected[i] == got[i] || (std::isnan(expected[i]) && std::isnan(got[i]));
-    if (same || std::abs(expected[i] - got[i]) <= tolerance * (1 + std::abs(expected[i]))) continue;
-    std::fprintf(stderr, "%s: element %zu of %zu is %.9g instead of %.9g\n", what, i,
-                 expected.size(), got[i], expected[i]);
+  const std::size_t bytes = r.expected.storage.size();
+  check_near(r.expected, r.got, bytes, {tolerance, tolerance}, what);
+  if (tolerance == 0 && r.expected.storage != r.got.storage) {
+    std::fprintf(stderr, "%s: other bits\n", what);
     CHECK(false);
   }
+  return r;
 }
 
-inline Result check(const Case& c, double tolerance, const char* what) {
-  Result result = run_both(c);
-  compare(result, tolerance, what);
-  return result;
+// Both must agree that a fault was met; without one the outputs must be near.
+inline void compare(Op op, const std::vector<Array*>& inputs, DType dtype, const Shape& shape,
+                    std::vector<std::int64_t> ints = {}, std::vector<double> floats = {},
+                    Tolerance tolerance = {}) {
+  const Result r = run_both({op, inputs, shape, dtype, std::move(ints), std::move(floats)});
+  const std::string what = describe(op, inputs);
+  if ((r.fault.code != Code::none) != r.failed()) {
+    std::fprintf(stderr, "%s: fault word %x on Metal, %s on the CPU\n", what.c_str(), r.position,
+                 name(r.fault.code));
+    CHECK(false);
+  }
+  if (!r.failed()) check_near(r.expected, r.got, r.expected.storage.size(), tolerance, what);
 }
 
 // Both report an error, Metal at this position.

@@ -2,7 +2,7 @@
 // numbers. Any layout, any dtype.
 #include <limits>
 
-#include "compare.h"
+#include "kernel_case.h"
 
 using namespace nitinol;
 using namespace nitinol::metal::testing;
@@ -295,24 +295,17 @@ void test_refusals() {
 }  // namespace
 
 int main(int count, char** names) {
-  const struct {
-    const char* name;
-    void (*run)();
-  } tests[] = {
-      {"copy", test_copy},
-      {"arange", test_arange},
-      {"reductions", test_reductions},
-      {"sum_of_layouts", test_sum_of_layouts},
-      {"rows", test_rows},
-      {"scans", test_scans},
-      {"sorting", test_sorting},
-      {"searchsorted", test_searchsorted},
-      {"random_numbers", test_random_numbers},
-      {"refusals", test_refusals},
-  };
-  for (const auto& test : tests) {
-    if (count > 1 && std::string(names[1]) != test.name) continue;
-    std::fprintf(stderr, "%s\n", test.name);
-    test.run();
-  }
+  run_tests(count, names,
+            {
+                {"copy", test_copy},
+                {"arange", test_arange},
+                {"reductions", test_reductions},
+                {"sum_of_layouts", test_sum_of_layouts},
+                {"rows", test_rows},
+                {"scans", test_scans},
+                {"sorting", test_sorting},
+                {"searchsorted", test_searchsorted},
+                {"random_numbers", test_random_numbers},
+                {"refusals", test_refusals},
+            });
 }

@@ -145,16 +145,9 @@ void test_special_complex() {
 }  // namespace
 
 int main(int count, char** names) {
-  const struct {
-    const char* name;
-    void (*run)();
-  } tests[] = {
-      {"complex", test_complex},
-      {"special_complex", test_special_complex},
-  };
-  for (const auto& test : tests) {
-    if (count > 1 && std::string(names[1]) != test.name) continue;
-    std::fprintf(stderr, "%s\n", test.name);
-    test.run();
-  }
+  run_tests(count, names,
+            {
+                {"complex", test_complex},
+                {"special_complex", test_special_complex},
+            });
 }

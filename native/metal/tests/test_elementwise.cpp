@@ -382,18 +382,11 @@ void test_bools() {
 }  // namespace
 
 int main(int count, char** names) {
-  const struct {
-    const char* name;
-    void (*run)();
-  } tests[] = {
-      {"unary_floats", test_unary_floats},
-      {"binary_floats", test_binary_floats},
-      {"integers", test_integers},
-      {"bools", test_bools},
-  };
-  for (const auto& test : tests) {
-    if (count > 1 && std::string(names[1]) != test.name) continue;
-    std::fprintf(stderr, "%s\n", test.name);
-    test.run();
-  }
+  run_tests(count, names,
+            {
+                {"unary_floats", test_unary_floats},
+                {"binary_floats", test_binary_floats},
+                {"integers", test_integers},
+                {"bools", test_bools},
+            });
 }

@@ -1,11 +1,10 @@
 // Linear algebra on Metal: matrices of any strides against the CPU's LAPACK, singular ones, NaN.
 // OpenBLAS as for native/tests/test_linalg.cpp.
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 
-#include "cpu/blas.h"
 #include "kernel_case.h"
+#include "load_blas.h"
 
 using namespace nitinol;
 using namespace nitinol::metal;
@@ -179,15 +178,7 @@ void test_extremes() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* library = argc > 1 ? argv[1] : std::getenv("NITINOL_TEST_BLAS");
-  if (!library) {
-    std::printf("no OpenBLAS library given: skipped\n");
-    return 77;
-  }
-  if (!cpu::blas::load(library)) {
-    std::fprintf(stderr, "%s\n", cpu::blas::load_error());
-    return 1;
-  }
+  if (const int status = cpu::testing::load_blas(argc, argv)) return status;
   test_random();
   test_faults();
   test_extremes();

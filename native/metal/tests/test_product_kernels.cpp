@@ -1,10 +1,9 @@
 // Products: matmul, quantised products, attention, rope; and linear algebra. Against the CPU's
 // kernels, within the rounding of float32. OpenBLAS as for native/tests/test_linalg.cpp.
-#include <cstdlib>
 #include <limits>
 
-#include "cpu/blas.h"
 #include "kernel_case.h"
+#include "load_blas.h"
 
 using namespace nitinol;
 using namespace nitinol::metal;
@@ -286,15 +285,7 @@ void test_attention() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* library = argc > 1 ? argv[1] : std::getenv("NITINOL_TEST_BLAS");
-  if (!library) {
-    std::printf("no OpenBLAS library given: skipped\n");
-    return 77;
-  }
-  if (!cpu::blas::load(library)) {
-    std::fprintf(stderr, "%s\n", cpu::blas::load_error());
-    return 1;
-  }
+  if (const int status = cpu::testing::load_blas(argc, argv)) return status;
   test_quantized();
   test_rope();
   test_attention();

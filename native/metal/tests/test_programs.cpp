@@ -259,20 +259,13 @@ void test_refusals() {
 }  // namespace
 
 int main(int count, char** names) {
-  const struct {
-    const char* name;
-    void (*run)();
-  } tests[] = {
-      {"casts", test_casts},
-      {"power", test_power},
-      {"random_programs", test_random_programs},
-      {"many_operands", test_many_operands},
-      {"texts", test_texts},
-      {"refusals", test_refusals},
-  };
-  for (const auto& test : tests) {
-    if (count > 1 && std::string(names[1]) != test.name) continue;
-    std::fprintf(stderr, "%s\n", test.name);
-    test.run();
-  }
+  run_tests(count, names,
+            {
+                {"casts", test_casts},
+                {"power", test_power},
+                {"random_programs", test_random_programs},
+                {"many_operands", test_many_operands},
+                {"texts", test_texts},
+                {"refusals", test_refusals},
+            });
 }
