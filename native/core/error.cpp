@@ -114,40 +114,26 @@ void ErrorRecord::sweep() noexcept {
   }
 }
 
-std::vector<Ref<Report>> ErrorRecord::collect(Observer by, std::int64_t stream) {
+std::vector<Ref<Report>> ErrorRecord::unobserved(Observer by, std::int64_t stream) {
   std::vector<Ref<Report>> found;
   {
     std::lock_guard lock(readers_);
-    Report* list = unobserved_.exchange(nullptr, std::memory_order_acquire);
-    std::size_t length = 0;
-    for (Report* r = list; r; r = r->next_) ++length;
-    try {
-      found.reserve(length);
-    } catch (...) {
-      length = 0;  // no memory: put everything back, then say so
-    }
-    const bool enough = found.capacity() >= length && (length > 0 || !list);
-    while (list) {
-      Report* next = list->next_;
-      const bool wanted = (stream < 0 || list->stream == static_cast<std::uint32_t>(stream)) &&
-                          may_be_taken(*list, by);
-      if (list->observer() != Observer::nobody) {
-        list->release();
-      } else if (enough && wanted && list->observe(by)) {
-        observed_[static_cast<int>(by)].fetch_add(1, std::memory_order_release);
-        found.push_back(Ref<Report>::adopt(list));
-      } else {
-        list->next_ = unobserved_.load(std::memory_order_relaxed);
-        while (!unobserved_.compare_exchange_weak(list->next_, list, std::memory_order_release,
-                                                  std::memory_order_relaxed)) {
-        }
+    for (Report* r = unobserved_.load(std::memory_order_acquire); r; r = r->next_) {
+      const bool wanted = stream < 0 || r->stream == static_cast<std::uint32_t>(stream);
+      if (wanted && r->observer() == Observer::nobody && may_be_taken(*r, by)) {
+        found.push_back(Ref<Report>::share(r));
       }
-      list = next;
     }
-    if (!enough) throw std::bad_alloc();
   }
   std::sort(found.begin(), found.end(),
             [](const Ref<Report>& x, const Ref<Report>& y) { return *x < *y; });
+  return found;
+}
+
+std::vector<Ref<Report>> ErrorRecord::collect(Observer by, std::int64_t stream) {
+  std::vector<Ref<Report>> found = unobserved(by, stream);
+  std::erase_if(found, [&](const Ref<Report>& report) { return !observe(*report, by); });
+  sweep();
   return found;
 }
 

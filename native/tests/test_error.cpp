@@ -99,6 +99,25 @@ void test_observed_once() {
   CHECK(counts.unobserved == 0 && counts.drained == 0 && counts.printed == 0);
 }
 
+// Whoever lists reports has not observed them yet, and only the first who does counts.
+void test_listed_is_not_observed() {
+  NullDevice& device = NullDevice::make();
+  ErrorRecord& record = device.record;
+  const Ref<Report> first = report(device, 1, 0, 0), second = report(device, 2, 0, 1);
+  record.push(first);
+  record.push(second);
+  CHECK(record.unobserved(Observer::raised, 1).size() == 1);
+  const std::vector<Ref<Report>> found = record.unobserved(Observer::drained, -1);
+  CHECK(found.size() == 2 && found[0] == first && found[1] == second);
+  CHECK(record.counts().unobserved == 2 && record.counts().drained == 0);
+  CHECK(record.observe(*second, Observer::raised));
+  CHECK(record.unobserved(Observer::drained, -1).size() == 1);
+  record.sweep();
+  CHECK(second->references() == 2 && first->references() == 3);  // ours, found's, the record's
+  CHECK(record.collect(Observer::drained, -1).size() == 1);
+  CHECK(first->references() == 2 && record.counts().unobserved == 0);
+}
+
 // Oldest first, whatever the order of arrival.
 void test_sorted() {
   NullDevice& device = NullDevice::make();
@@ -178,6 +197,7 @@ int main() {
   test_merge(7);
   test_merge(std::random_device{}());
   test_observed_once();
+  test_listed_is_not_observed();
   test_sorted();
   test_trimmed();
   test_counts_under_threads();

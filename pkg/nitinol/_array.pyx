@@ -45,13 +45,13 @@ cdef int ready(Array x) except -1:
     """Have the value there, or raise what spoilt it."""
     cdef Node* node
     while x.node.state() != native.State.ready:
-        # Held, because another thread may give x another node during the wait (x[i] = v); then
-        # it is that one's value that is read.
+        # Held, because another thread may give x another node during the wait (x[i] = v, or a
+        # retry); then it is that one's value that is read.
         node = x.node
         node.retain()
         try:
             evaluate(&node, 1, None, INFINITY)
-            raise_poison(&node, 1)
+            raise_poison(&node, 1, &x.node)
         finally:
             node.release()
     return 0

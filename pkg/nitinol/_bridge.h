@@ -142,9 +142,12 @@ inline void watch(Evaluation* evaluation, void* target) {
 inline Scope* make_scope(const char* name, std::size_t length) {
   return new Scope(std::string(name, length));
 }
-inline std::vector<Report*> reports_of(const Scope* scope) {
+inline std::vector<Report*> reports_of(const Scope* scope, bool unobserved) {
   std::vector<Report*> reports;
   auto found = scope->reports();
+  if (unobserved) {
+    std::erase_if(found, [](const auto& report) { return report->observer() != Observer::nobody; });
+  }
   reports.reserve(found.size());
   for (auto& report : found) reports.push_back(report.detach());
   return reports;
@@ -181,12 +184,11 @@ inline Report* poison_report(const Node* node, std::size_t i) {
   return Ref<Report>(node->poison()->roots()[i]).detach();
 }
 
-inline std::vector<Report*> collect(Device* device, Observer by, std::int64_t stream) {
-  std::vector<Report*> reports;
-  auto found = device->record.collect(by, stream);
-  reports.reserve(found.size());
-  for (auto& report : found) reports.push_back(report.detach());
-  return reports;
+inline void add_unobserved(Device* device, Observer by, std::int64_t stream,
+                           std::vector<Report*>& into) {
+  auto found = device->record.unobserved(by, stream);
+  into.reserve(into.size() + found.size());
+  for (auto& report : found) into.push_back(report.detach());
 }
 
 inline void* exception_of(const Report* report) {

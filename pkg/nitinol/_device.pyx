@@ -1,11 +1,11 @@
 """Device: its health, statistics, memory and recovery."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libcpp.vector cimport vector
 
 from nitinol cimport _native as native
 from nitinol._core cimport check_forked
-from nitinol._errors cimport to_exception, to_report
+from nitinol._errors cimport let_go, observe, translate
 
 from nitinol import dtypes
 from nitinol._text import shown
@@ -191,7 +191,7 @@ cdef class Device:
             Oldest first.
         """
         check_forked()
-        return collect(self.device, native.Observer.drained, -1, False)
+        return collect(self, native.Observer.drained)
 
     def error_counts(self):
         """Return how many failures struck, and what became of their reports.
@@ -344,19 +344,17 @@ def devices():
     return [wrap_device(native.device_at(i)) for i in range(native.device_count())]
 
 
-cdef list collect(native.Device* device, native.Observer by, int64_t stream, bint raising):
-    """Observe the reports of a device, or of one stream of it, that nobody has observed yet."""
+cdef list collect(Device device, native.Observer by):
+    """Observe the reports that nobody has observed yet, and return them."""
     cdef vector[native.Report*] found
-    cdef size_t i
-    found = native.collect(device, by, stream)
     try:
-        return [to_exception(found[i]) if raising else to_report(found[i])
-                for i in range(found.size())]
+        native.add_unobserved(device.device, by, -1, found)
+        return observe(found, by, translate(found, False))
     finally:
-        for i in range(found.size()):
-            found[i].release()
+        let_go(found)
+        device.device.record.sweep()
 
 
 def take_unobserved(Device device):
     """Return the reports to print at exit, marked as printed. For the runtime."""
-    return collect(device.device, native.Observer.printed, -1, False)
+    return collect(device, native.Observer.printed)

@@ -1,7 +1,11 @@
-from nitinol._native cimport Device, Node, Report, Scope
+from libcpp.vector cimport vector
 
-cdef int raise_poison(Node** nodes, size_t count) except -1
+from nitinol._native cimport Node, Observer, Report, Scope
+
+cdef int raise_poison(Node** nodes, size_t count, Node** read=*) except -1
 cdef object scope_name(const Scope* scope)
 cdef object to_report(Report* report)
-cdef object to_exception(Report* report)
-cdef object group(list exceptions, object message=*)
+cdef list translate(const vector[Report*]& found, bint raising)
+cdef list observe(const vector[Report*]& found, Observer by, list told)
+cdef object raise_later(const vector[Report*]& found, object message=*)
+cdef void let_go(const vector[Report*]& found) noexcept

@@ -108,13 +108,62 @@ cdef object group(list exceptions, object message="Several device failures"):
     return errors.DeviceErrorGroup(message, exceptions)
 
 
-cdef int raise_poison(Node** nodes, size_t count) except -1:
-    """Raise what spoilt the nodes, oldest first, each root once; mark it as observed."""
+cdef list translate(const vector[Report*]& found, bint raising):
+    """Return a report for each, or a fresh exception.
+
+    This comes before they are observed: what can't be told for want of memory, or because of
+    Ctrl-C, stays for others to see.
+    """
+    cdef size_t i
+    return [to_exception(found[i]) if raising else to_report(found[i])
+            for i in range(found.size())]
+
+
+cdef list observe(const vector[Report*]& found, native.Observer by, list told):
+    """Mark reports as observed; return those of `told` that nobody has observed before.
+
+    No Python code runs in here.
+    """
+    cdef native.Device* device
+    cdef size_t i
+    cdef list fresh = []
+    for i in range(found.size()):
+        device = <native.Device*> found[i].device
+        if device != NULL and device.record.observe(found[i][0], by):
+            fresh.append(told[i])
+    return fresh
+
+
+cdef object raise_later(const vector[Report*]& found, object message="Several device failures"):
+    """Return one exception for the reports, marked as raised, or None.
+
+    It leaves out what another thread has observed in the meantime.
+    """
+    cdef list told = translate(found, True)
+    exception = group(told, message) if told else None
+    cdef list fresh = observe(found, native.Observer.raised, told)
+    if len(fresh) < len(told):
+        return group(fresh, message) if fresh else None
+    return exception
+
+
+cdef void let_go(const vector[Report*]& found) noexcept:
+    cdef size_t i
+    for i in range(found.size()):
+        found[i].release()
+
+
+cdef int raise_poison(Node** nodes, size_t count, Node** read=NULL) except -1:
+    """Raise what spoilt the nodes, oldest first, each root once; mark it as observed.
+
+    `read` is where a handle has its node, if one is read. When another thread has bound the handle
+    to another node than the first of `nodes` by the time that all is ready to be raised, nothing
+    is raised or observed. NumPy swallows what the buffer protocol raises and asks again: it must
+    find the same then, or a failure would count as raised that nobody has seen.
+    """
     cdef vector[Report*] roots
     cdef Report* report
     cdef size_t i, j
-    cdef native.Device* device
-    cdef list found = []
     seen = set()
     try:
         for i in range(count):
@@ -129,21 +178,17 @@ cdef int raise_poison(Node** nodes, size_t count) except -1:
                 roots.push_back(report)
         if roots.size() == 0:
             return 0
-        for i in range(roots.size()):
-            report = roots[i]
-            device = <native.Device*> report.device
-            found.append(((b"" if device == NULL else <bytes> device.name(), report.submission,
-                           report.unit), to_exception(report)))
-        found.sort(key=_first)
-        for i in range(roots.size()):
-            device = <native.Device*> roots[i].device
-            if device != NULL:
-                device.record.observe(roots[i][0], native.Observer.raised)
+        told = translate(roots, True)
+        failure = group(sorted(told, key=_age))
+        # From here to the end no other thread runs Python code.
+        if read != NULL and read[0] != nodes[0]:
+            return 0
+        observe(roots, native.Observer.raised, told)
     finally:
-        for i in range(roots.size()):
-            roots[i].release()
-    raise group([exception for _, exception in found])
+        let_go(roots)
+    raise failure
 
 
-def _first(pair):
-    return pair[0]
+def _age(exception):
+    report = exception.report
+    return report.device, report.submission, report.unit

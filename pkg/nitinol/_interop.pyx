@@ -160,20 +160,20 @@ cdef tuple _interrupted = None
 def fill_buffer(Array x, size_t buffer, int flags):
     """Fill a Py_buffer.
 
-    NumPy swallows what this raises and asks ``__array__`` next, which finds the failure again; but
-    what a signal handler raised (KeyboardInterrupt, above all) it must be told.
+    NumPy swallows what this raises and asks ``__array__`` next, which finds the failure again, for
+    no other thread runs in between; but what a signal handler raised (KeyboardInterrupt, above all)
+    it must be told.
     """
     global _interrupted
     _interrupted = None
-    cdef Array held = same(x)
     try:
-        ready(held)
+        ready(x)
     except DeviceError:
         raise
     except BaseException as error:
         _interrupted = <size_t> <PyObject*> x, get_ident(), without_frames(error)
         raise
-    PyObject_GetBuffer(typed_export(held), <Py_buffer*> buffer, flags)
+    PyObject_GetBuffer(typed_export(same(x)), <Py_buffer*> buffer, flags)
 
 
 cdef object without_frames(error):

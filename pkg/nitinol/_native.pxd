@@ -226,6 +226,7 @@ cdef extern from "nitinol/error.h" namespace "nitinol" nogil:
         uint64_t unobserved
     cdef cppclass ErrorRecord:
         cbool observe(const Report&, Observer) noexcept
+        void sweep() noexcept
         uint64_t failures() noexcept
         uint64_t failures_by_code "failures"(Code) noexcept
         ErrorCounts counts() noexcept
@@ -394,7 +395,7 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     Evaluation* pending_in(const Scope*) except +
     void watch(Evaluation*, void*) except +
     Scope* make_scope(const char*, size_t) except +
-    vector[Report*] reports_of(const Scope*) except +
+    vector[Report*] reports_of(const Scope*, cbool) except +
     const Scope* scope_of(const Report*) noexcept
     Report* take_error(Device*) noexcept
     cdef cppclass Retried:
@@ -408,7 +409,7 @@ cdef extern from "_bridge.h" namespace "nitinol::bridge" nogil:
     cbool any_refused_donations() noexcept
     size_t poison_size(const Node*) noexcept
     Report* poison_report(const Node*, size_t) noexcept
-    vector[Report*] collect(Device*, Observer, int64_t) except +
+    void add_unobserved(Device*, Observer, int64_t, vector[Report*]&) except +
     void* exception_of(const Report*) noexcept
     void* translation_of(const Report*) noexcept
     void* keep_translation(const Report*, void*) except +

@@ -1,7 +1,9 @@
+from libcpp.vector cimport vector
+
 from nitinol cimport _native as native
 
 cdef class ScopeHandle:
     cdef native.Scope* scope
-    cdef list _collect(self, native.Observer by, bint fresh, bint raising)
+    cdef vector[native.Report*] _found(self, bint fresh) except *
 
 cdef native.Scope* current_scope() except? NULL

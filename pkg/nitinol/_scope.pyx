@@ -5,7 +5,7 @@ import contextvars
 from libcpp.vector cimport vector
 
 from nitinol cimport _native as native
-from nitinol._errors cimport group, scope_name, to_exception, to_report
+from nitinol._errors cimport let_go, observe, raise_later, scope_name, translate
 
 # Of the innermost scope: its handle, and what was current before it.
 cdef object _current = contextvars.ContextVar("nitinol_scope", default=None)
@@ -51,46 +51,36 @@ cdef class ScopeHandle:
 
     def reports(self):
         """Return every failure collected so far, oldest first, and mark them as observed."""
-        return self._collect(native.Observer.collected, False, False)
+        cdef vector[native.Report*] found = self._found(False)
+        try:
+            told = translate(found, False)
+            observe(found, native.Observer.collected, told)
+            return told
+        finally:
+            let_go(found)
 
     def take_reports(self):
         """Return those that nobody has observed, and mark them as observed."""
-        return self._collect(native.Observer.collected, True, False)
+        cdef vector[native.Report*] found = self._found(True)
+        try:
+            return observe(found, native.Observer.collected, translate(found, False))
+        finally:
+            let_go(found)
 
     def take_exception(self):
         """Return one exception for those that nobody has observed, or None; mark them as raised."""
-        exceptions = self._collect(native.Observer.raised, True, True)
-        if not exceptions:
-            return None
-        return group(exceptions,
-                     f"Several device failures in the error scope {scope_name(self.scope)!r}")
+        cdef vector[native.Report*] found = self._found(True)
+        try:
+            return raise_later(
+                found, f"Several device failures in the error scope {scope_name(self.scope)!r}")
+        finally:
+            let_go(found)
 
-    cdef list _collect(self, native.Observer by, bint fresh, bint raising):
-        cdef vector[native.Report*] found
-        cdef native.Report* report
-        cdef native.Device* device
-        cdef size_t i
-        cdef bint first
-        cdef list made = []
+    cdef vector[native.Report*] _found(self, bint fresh) except *:
         if native.forked():
             raise RuntimeError("In a process that was forked after nitinol was imported, an error "
                                "scope of the parent can't be asked.")
-        found = native.reports_of(self.scope)
-        try:
-            for i in range(found.size()):
-                report = found[i]
-                if fresh and report.observer() != native.Observer.nobody:
-                    continue
-                # Made first: what can't be told for want of memory isn't observed.
-                told = to_exception(report) if raising else to_report(report)
-                device = <native.Device*> report.device
-                first = device.record.observe(report[0], by)
-                if first or not fresh:
-                    made.append(told)
-        finally:
-            for i in range(found.size()):
-                found[i].release()
-        return made
+        return native.reports_of(self.scope, fresh)
 
 
 cdef native.Scope* current_scope() except? NULL:

@@ -6,12 +6,13 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY, NAN, isnan
 from libc.stdint cimport int64_t
+from libcpp.vector cimport vector
 
 from nitinol cimport _native as native
 from nitinol._core cimport check_open, reclaim, refuse
 from nitinol._debug cimport warn_of_donations
-from nitinol._device cimport Device, collect, wrap_device
-from nitinol._errors cimport group
+from nitinol._device cimport Device, wrap_device
+from nitinol._errors cimport let_go, raise_later
 from nitinol._scope cimport current_scope
 from nitinol._stream cimport Stream
 
@@ -212,10 +213,18 @@ def synchronize(device_or_stream=None, timeout=None):
     WaitTimeoutError
         If the work is not done in time. It goes on.
     """
-    found = []
-    index = wait_for_work(device_or_stream, timeout)
-    for device in _of(device_or_stream):
-        found += collect((<Device> device).device, native.Observer.raised, index, True)
-    warn_of_donations()
-    if found:
-        raise group(found)
+    cdef vector[native.Report*] found
+    cdef int64_t index = wait_for_work(device_or_stream, timeout)
+    cdef list wanted = _of(device_or_stream)
+    warn_of_donations()  # before anything is observed: a warning may be an error
+    try:
+        for device in wanted:
+            native.add_unobserved(
+                (<Device> device).device, native.Observer.raised, index, found)
+        failure = raise_later(found)
+    finally:
+        let_go(found)
+        for device in wanted:
+            (<Device> device).device.record.sweep()
+    if failure is not None:
+        raise failure

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import random
+import sys
 import threading
 import time
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import graphs
 import nitinol as nt
-from counts import error_counts
+from counts import drain_errors, error_counts
 from threads import in_threads
 
 SECONDS = 1.5
@@ -87,6 +88,67 @@ def test_a_handle_that_is_rebound_while_others_read_it():
         assert (found == found[0]).all()
 
     together(write, write, read, read)
+
+
+def test_a_failure_that_numpy_swallows_amid_a_retry_is_not_observed(monkeypatch):
+    """NumPy swallows what the buffer protocol raises, asks again and finds the new value."""
+    before = error_counts()
+    x = nt.ones(3) + 1
+    with nt.testing.inject(nt.default_device(), "timeout"):
+        nt.async_eval(x).wait(60)
+    usual = nt.errors.exception_class
+
+    def meanwhile(code):
+        monkeypatch.setattr(nt.errors, "exception_class", usual)
+        other = threading.Thread(target=nt.retry, args=(x,))
+        other.start()
+        other.join(60)
+        return usual(code)
+
+    monkeypatch.setattr(nt.errors, "exception_class", meanwhile)
+    assert np.asarray(x).tolist() == [2, 2, 2]
+    assert nt.errors.exception_class is usual
+    after = error_counts()
+    assert after["unobserved"] == 1
+    assert after["raised"] == before["raised"]
+    with pytest.raises(nt.DeviceTimeoutError):
+        nt.synchronize(timeout=60)
+
+
+def test_no_failure_is_swallowed_while_others_retry():
+    """What counts as raised was caught by somebody, whoever bound the array anew meanwhile."""
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            check_that_raised_is_caught()
+    finally:
+        sys.setswitchinterval(switch)
+
+
+def check_that_raised_is_caught():
+    before = error_counts()["raised"]
+    x = nt.linalg.inv(nt.zeros((2, 2)) + 0) + nt.linalg.inv(nt.ones((2, 2)) + 0)
+    nt.async_eval(x).wait(60)
+    start = threading.Barrier(3)
+    caught = set()
+
+    def repeat(job):
+        start.wait(60)
+        for _ in range(4):
+            with pytest.raises(nt.DeviceError) as error:
+                job(x)
+            caught.update((r.device, r.submission, r.unit) for r in error.value.reports)
+
+    jobs = (np.asarray, np.asarray, nt.retry)
+    threads = [threading.Thread(target=repeat, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a thread hangs"
+    assert error_counts()["raised"] - before == len(caught)
+    drain_errors()  # those that were retried before anybody read them
 
 
 def test_failures_while_others_compute_on_the_same_streams():

@@ -146,10 +146,14 @@ class ErrorRecord {
   void push(Ref<Report> report) noexcept;
   // Marks as observed by `by`; counts it, and forgets it here now and then.
   bool observe(const Report& report, Observer by) noexcept;
-  // The unobserved reports (stream < 0: of every stream), marked as observed by
-  // `by`, oldest first. Those of a scope are left to it, but printed at exit, and
-  // drained once nobody can ask the scope.
+  // The reports that nobody has observed and `by` may (stream < 0: of every stream), oldest
+  // first, still unobserved: whoever can tell of them observes them. Those of a scope are left to
+  // it, but printed at exit, and drained once nobody can ask the scope.
+  std::vector<Ref<Report>> unobserved(Observer by, std::int64_t stream);
+  // The same, marked as observed by `by`.
   std::vector<Ref<Report>> collect(Observer by, std::int64_t stream);
+  // Forgets here what was observed.
+  void sweep() noexcept;
 
   void suppress(std::uint64_t failures = 1) noexcept {
     suppressed_.fetch_add(failures, std::memory_order_relaxed);
@@ -173,8 +177,6 @@ class ErrorRecord {
   }
 
  private:
-  void sweep() noexcept;
-
   std::atomic<Submission*> completed_{nullptr};
   std::atomic<Report*> unobserved_{nullptr};
   std::atomic<std::uint64_t> struck_{0};
@@ -185,7 +187,7 @@ class ErrorRecord {
   std::atomic<std::uint64_t> by_code_[static_cast<int>(Code::count_)] = {};
   Ref<Poison> reserve_;
   Ref<Poison> spent_;   // the reserve that was used last
-  std::mutex readers_;  // one reader at a time takes the list and puts back the rest
+  std::mutex readers_;  // nothing leaves the list of reports without it
 };
 
 }  // namespace nitinol
