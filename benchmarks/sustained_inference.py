@@ -243,6 +243,7 @@ def serve(options) -> int:
     import report
     from memory import MemorySampler
     from serving import Request, Server, until
+    from spool import Spool
     from storm import Storm, some_client
 
     def request(number, strikes=True):
@@ -259,23 +260,22 @@ def serve(options) -> int:
 
     def phase(name: str, requests: Iterable[Request], threads: int, total: int | None):
         begin = time.perf_counter() - server.clock
-        results = []
         with tqdm(total=total, unit="request", leave=False, desc=name, disable=None) as bar:
             for result in server.serve(requests, name, threads):
                 if name == "reference" and result.error is None:
                     run.answers[result.request.subject] = result.tokens
                 if result.tokens == run.answers.get(result.request.subject):
                     result.tokens = run.answers[result.request.subject]  # one list for all
-                results.append(result)
+                observed.append(result)
                 bar.write(report.line(result, run.answers), file=sys.stdout)
                 bar.update()
         run.unclaimed += server.unclaimed()
-        run.results += results
         begin = run.phases.get(name, (begin,))[0]
         run.phases[name] = (begin, time.perf_counter() - server.clock)
 
-    # The samples of an hour are not to be what grows.
-    with MemorySampler(server.clock, max(0.25, (options.duration or 0) / 2000)) as memory:
+    # Neither what is observed in an hour nor the samples are to be what grows.
+    interval = max(0.25, (options.duration or 0) / 2000)
+    with Spool() as observed, MemorySampler(server.clock, interval) as memory:
         # NITINOL_FAULTS may strike here too: every subject needs one answer without a failure.
         first = (request(n, strikes=False) for n in range(1, SUBJECTS + 1))
         phase("reference", first, 1, SUBJECTS)
@@ -291,14 +291,14 @@ def serve(options) -> int:
             requests, total = map(request, range(1, options.requests + 1)), options.requests
             if options.duration:
                 requests, total = until(time.perf_counter() + options.duration, request, 1), None
-            before = report.held(device)
+            held = report.held(device)
             with Storm(device, every, 4 * units, options.seed, options.recovery) as storm:
                 phase("storm", requests, options.threads, total)
-            run.fired, run.held = storm.fired, (before, report.held(device))
+            run.fired, run.held = storm.fired, (held, report.held(device))
         elif options.duration:
-            half = options.duration / 2
+            half, before = options.duration / 2, len(observed)
             phase("sequential", until(time.perf_counter() + half, request, 1), 1, None)
-            done = len(run.of("sequential"))
+            done = len(observed) - before
             deadline = time.perf_counter() + half
             phase("concurrent", until(deadline, request, done + 1), options.threads, None)
         else:
@@ -307,7 +307,8 @@ def serve(options) -> int:
             rest = map(request, range(half + 1, options.requests + 1))
             if options.requests > half:
                 phase("concurrent", rest, options.threads, options.requests - half)
-    run.memory = memory.samples
+        run.memory = list(memory.samples)
+        run.results = list(observed)
     run.counts = {name: n - counts[name] for name, n in device.error_counts().items()}
     judged = report.verdicts(run)
     print(f"\n{report.table(run)}\n")

@@ -1,6 +1,7 @@
 """The main job's own judgement: a run that breaks a promise must not pass as one that keeps it."""
 
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ if BENCHMARKS not in sys.path:
 import report  # noqa: E402
 from faults import Strike, parse_faults, storm_interval  # noqa: E402
 from serving import Client, Request, Result  # noqa: E402
+from spool import Spool  # noqa: E402
 
 ANSWERS = {0: [1, 2, 3], 1: [4, 5, 6]}
 
@@ -198,6 +200,24 @@ def test_a_cache_that_comes_and_goes_is_no_growth_and_its_rising_floor_is():
     assert broken(run_of(healthy(), cached)) == []
     rising = [(t, b + 1e6 * t) for t, b in cached]
     assert broken(run_of(healthy(), rising)) == ["memory is flat (sequential)"]
+
+
+def test_observations_come_back_from_the_disk():
+    odd = result(0, error=OSError(threading.Lock()))
+    written = [stormy(0), odd, stormy(1, "timeout"), stormy(2, left=True, collected=None)]
+    with Spool() as spool:
+        for each in written:
+            spool.append(each)
+        for _ in range(2):
+            read = list(spool)
+            assert len(read) == len(spool) == 4
+            assert read[1] is odd
+            assert read[2].reports == written[2].reports
+            assert read[2].collected == written[2].collected
+            for x, y in zip(read, written, strict=True):
+                x, y = vars(x).copy(), vars(y).copy()
+                assert type(x.pop("error")) is type(y.pop("error"))
+                assert x == y
 
 
 def test_schedules_of_failures():
