@@ -130,23 +130,15 @@ def check_that_raised_is_caught():
     before = error_counts()["raised"]
     x = nt.linalg.inv(nt.zeros((2, 2)) + 0) + nt.linalg.inv(nt.ones((2, 2)) + 0)
     nt.async_eval(x).wait(60)
-    start = threading.Barrier(3)
     caught = set()
 
     def repeat(job):
-        start.wait(60)
         for _ in range(4):
             with pytest.raises(nt.DeviceError) as error:
                 job(x)
             caught.update((r.device, r.submission, r.unit) for r in error.value.reports)
 
-    jobs = (np.asarray, np.asarray, nt.retry)
-    threads = [threading.Thread(target=repeat, args=(job,)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a thread hangs"
+    in_threads(*(functools.partial(repeat, job) for job in (np.asarray, np.asarray, nt.retry)))
     assert error_counts()["raised"] - before == len(caught)
     drain_errors()  # those that were retried before anybody read them
 
