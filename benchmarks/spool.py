@@ -17,7 +17,7 @@ class Spool(Generic[T]):
     """
 
     def __init__(self):
-        self._file = tempfile.TemporaryFile(prefix="nitinol-")
+        self._file = tempfile.TemporaryFile(prefix="nitinol-")  # noqa: SIM115 (__exit__ closes it)
         self._kept: dict[int, T] = {}
         self._length = 0
 

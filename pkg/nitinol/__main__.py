@@ -1,5 +1,6 @@
 """``python -m nitinol``: what a bug report should say of the devices and the installation."""
 
+import argparse
 import ctypes
 import importlib.metadata
 import os
@@ -56,6 +57,10 @@ def describe(device: nitinol.Device) -> list[str]:
 
 def main() -> int:
     """Print the report."""
+    argparse.ArgumentParser(
+        prog="python -m nitinol",
+        description="Prints what a bug report should say of the devices and the installation.",
+    ).parse_args()
     planned = os.environ.get("NITINOL_FAULTS")
     lines = [
         f"nitinol {nitinol.__version__} ({os.path.dirname(os.path.abspath(nitinol.__file__))})",

@@ -47,12 +47,17 @@ def placed(make: _Make) -> _Make:
     return cast_type(_Make, on_device)
 
 
+def integer_of(value: Any, what: str) -> int:
+    """A Python integer of whatever is one; `what` begins the sentence that refuses others."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} is an integer; {value!r} was given.") from None
+
+
 def axis_of(axis: Any, ndim: int) -> int:
     """`axis` counted from the front."""
-    try:
-        index = operator.index(axis)
-    except TypeError:
-        raise TypeError(f"An axis is an integer; {axis!r} was given.") from None
+    index = integer_of(axis, "An axis")
     if not -ndim <= index < ndim:
         expected = f"expected {-ndim} to {ndim - 1}" if ndim else "it has no axes"
         raise AxisError(

@@ -2,7 +2,6 @@
 
 import builtins
 import math
-import operator
 from collections.abc import Sequence
 
 from nitinol._arguments import (
@@ -10,6 +9,7 @@ from nitinol._arguments import (
     axis_of,
     broadcast_shape,
     broadcast_view,
+    integer_of,
     permuted,
     promoted,
     reshaped,
@@ -102,7 +102,7 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
         If the sizes of the axis differ, or the shapes don't broadcast.
     """
     a, b = promoted(x1, x2)
-    if operator.index(axis) >= 0 and a.ndim != b.ndim:
+    if integer_of(axis, "An axis") >= 0 and a.ndim != b.ndim:
         raise ValueError(
             f"vecdot was given axis {axis} for the shapes {a.shape} and {b.shape}; expected a "
             f"negative axis for different numbers of dimensions."
@@ -184,7 +184,7 @@ def tensordot(
             )
         first, second = axes_of(axes[0], a.ndim), axes_of(axes[1], b.ndim)
     else:
-        count = operator.index(axes)
+        count = integer_of(axes, "A number of axes")
         if not 0 <= count <= builtins.min(a.ndim, b.ndim):
             raise ValueError(
                 f"tensordot was given axes={count} for the shapes {a.shape} and {b.shape}; "

@@ -1,7 +1,6 @@
 """Makes arrays: from values, from other libraries' arrays, filled, counted, and from a pattern."""
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from nitinol._arguments import (
     array_of,
     broadcast_view,
     cast,
+    integer_of,
     permuted,
     placed,
     reshaped,
@@ -299,16 +299,8 @@ def eye(
     n_cols = n_rows if n_cols is None else n_cols
     target = dtypes.DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
     rows, columns = shape_of((n_rows, n_cols))
-    k = _diagonal("eye", k)
+    k = integer_of(k, "The diagonal k")
     return cast(_diagonal_distance(rows, columns) == k, target)
-
-
-def _diagonal(name: str, k: Any) -> int:
-    """The number of a diagonal."""
-    try:
-        return operator.index(k)
-    except TypeError:
-        raise TypeError(f"{name} takes an integer as k, its diagonal; {k!r} was given.") from None
 
 
 def _diagonal_distance(rows: int, columns: int) -> Array:
@@ -330,7 +322,7 @@ def _triangle(name: str, keep: str, x: Array, k: int) -> Array:
     x = array_of(x)
     if x.ndim < 2:
         raise ValueError(f"{name} takes an array of at least 2 dimensions; its shape is {x.shape}.")
-    k = _diagonal(name, k)
+    k = integer_of(k, "The diagonal k")
     mask = elementwise(keep, _diagonal_distance(*x.shape[-2:]), k)
     return elementwise("where", mask, x, asarray(0, x.dtype))
 

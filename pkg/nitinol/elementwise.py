@@ -7,10 +7,9 @@ that don't broadcast and TypeError for dtypes the function isn't defined for.
 """
 
 import builtins
-import operator
 from typing import Any
 
-from nitinol._arguments import array_of, cast, fresh
+from nitinol._arguments import array_of, cast, fresh, integer_of
 from nitinol._array import Array
 from nitinol._operations import elementwise
 from nitinol.dtypes import finfo, float16, float32, iinfo
@@ -383,10 +382,7 @@ def round(x: Any, /, decimals: int = 0) -> Array:
         If `decimals` is no integer.
     """
     x = array_of(x)
-    try:
-        decimals = operator.index(decimals)
-    except TypeError:
-        raise TypeError(f"round takes an integer as decimals; {decimals!r} was given.") from None
+    decimals = integer_of(decimals, "The number of decimals")
     if decimals == 0 or (decimals > 0 and x.dtype.kind not in "fc"):
         return _rounded("round", x)
     if x.dtype.kind not in "fc":

@@ -6,11 +6,10 @@ TypeError.
 """
 
 import math
-import operator
 from typing import TYPE_CHECKING, Any
 
 from nitinol import dtypes
-from nitinol._arguments import array_of, broadcast_view, cast, reshaped
+from nitinol._arguments import array_of, broadcast_view, cast, integer_of, reshaped
 from nitinol._array import Array
 from nitinol._files import BLOCKS
 from nitinol._interop import from_scalar
@@ -153,7 +152,7 @@ def rope(
 def _scalar(name: str, what: str, value: Any) -> Array:
     """A 0-d int64 array of an integer argument that may be known only on the device."""
     if not isinstance(value, Array):
-        return from_scalar(operator.index(value), dtypes.int64)
+        return from_scalar(integer_of(value, f"The {what} of {name}"), dtypes.int64)
     if value.ndim or value.dtype.kind not in "iu":
         raise TypeError(
             f"{name} takes an integer or a 0-d integer array as {what}; one of shape "
@@ -238,7 +237,7 @@ def scaled_dot_product_attention(
         inputs.append(_mask(name, array_of(mask), (batch, heads, queries, keys)))
     if valid_length is not None:
         if not isinstance(valid_length, Array):
-            valid_length = operator.index(valid_length)
+            valid_length = integer_of(valid_length, f"The valid_length of {name}")
         if not isinstance(valid_length, Array) and not 0 <= valid_length <= keys:
             raise ValueError(
                 f"{name} was given valid_length={valid_length}; expected 0 to {keys}, the number "

@@ -6,7 +6,6 @@ Array are seen only by the device, where one out of range is an asynchronous Dev
 mask gives a shape that depends on its values, so it is evaluated and waited for.
 """
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from nitinol._arguments import (
     broadcast_shape,
     broadcast_view,
     cast,
+    integer_of,
     permuted,
     reshaped,
 )
@@ -337,10 +337,7 @@ def _start(value: Any, axis: int, last: int) -> Array:
                 f"{value.dtype.name} was given."
             )
         return cast(value, dtypes.int64)
-    try:
-        known = operator.index(value)
-    except TypeError:
-        raise TypeError(f"A start is an integer; {value!r} was given.") from None
+    known = integer_of(value, "A start")
     if not 0 <= known <= last:
         raise ValueError(
             f"Start {known} on axis {axis} would have the update reach outside; expected 0 to "

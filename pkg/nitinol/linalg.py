@@ -7,7 +7,6 @@ once. Integers given to a function of floating-point numbers count as ``float32`
 
 import builtins
 import math
-import operator
 from typing import Any
 
 from nitinol import dtypes
@@ -18,6 +17,7 @@ from nitinol._arguments import (
     broadcast_view,
     cast,
     fresh,
+    integer_of,
     permuted,
     promoted,
     reshaped,
@@ -216,7 +216,7 @@ def matrix_power(x: Array, n: int, /) -> Array:
     from nitinol.creation import eye
 
     x = array_of(x)
-    power = operator.index(n)
+    power = integer_of(n, "The power of a matrix")
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(
             f"matrix_power was given the shape {x.shape}; expected square matrices (..., n, n)."
@@ -264,7 +264,7 @@ def diagonal(x: Array, /, *, offset: int = 0) -> Array:
         )
     shape, strides, start = layout(x)
     rows, columns = shape[-2:]
-    above = operator.index(offset)
+    above = integer_of(offset, "The offset of a diagonal")
     if above >= 0:
         size = builtins.max(0, builtins.min(rows, columns - above))
         start += above * strides[-1] if size else 0

@@ -3,7 +3,6 @@
 What only changes the shape, the order of axes or the direction is a view: free and without a copy.
 """
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from nitinol._arguments import (
     broadcast_view,
     cast,
     fresh,
+    integer_of,
     permuted,
     promoted,
     reshaped,
@@ -72,7 +72,7 @@ def reshape(x: Array, /, shape: int | tuple[int, ...], *, copy: bool | None = No
     """
     x = array_of(x)
     sizes = shape if isinstance(shape, Sequence) else (shape,)
-    wanted = [operator.index(size) for size in sizes]
+    wanted = [integer_of(size, "A size of a shape") for size in sizes]
     if wanted.count(-1) == 1:
         known = size_of([size for size in wanted if size != -1])
         if known > 0 and x.size % known == 0:
@@ -249,7 +249,8 @@ def roll(
     # The same axis may be named again: its shifts add up.
     named = axis if isinstance(axis, Sequence) else (axis,)
     axes = [axis_of(each, x.ndim) for each in named]
-    shifts = [operator.index(s) for s in (shift if isinstance(shift, Sequence) else (shift,))]
+    given = shift if isinstance(shift, Sequence) else (shift,)
+    shifts = [integer_of(each, "A shift") for each in given]
     if len(shifts) == 1:
         shifts = shifts * len(axes)
     elif len(axes) == 1:

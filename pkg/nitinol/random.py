@@ -12,11 +12,10 @@ independent: split it, one key for each draw.
 """
 
 import hashlib
-import operator
 from typing import Any
 
 from nitinol import dtypes
-from nitinol._arguments import array_of, axis_of, cast, shape_of
+from nitinol._arguments import array_of, axis_of, cast, integer_of, shape_of
 from nitinol._array import Array
 from nitinol._operations import apply, elementwise
 from nitinol._text import shown
@@ -50,7 +49,7 @@ class Key:
 
     def fold_in(self, i: int) -> "Key":
         """Give the key of this one and an integer, such as the number of a step or a request."""
-        return self._derived(b"fold", operator.index(i))
+        return self._derived(b"fold", integer_of(i, "What is folded into a key"))
 
     def _derived(self, purpose: bytes, i: int) -> "Key":
         text = f"{self._seed} {self._stream} {i}".encode()
@@ -93,7 +92,7 @@ def key(seed: int, /) -> Key:
     ValueError
         If the seed is outside of that range.
     """
-    value = operator.index(seed)
+    value = integer_of(seed, "A seed")
     if not -(2**63) <= value < 2**64:
         raise ValueError(f"The seed {shown(value)} doesn't fit in 64 bits.")
     return _make(value - 2**64 if value >= 2**63 else value, 0)
@@ -228,7 +227,7 @@ def integers(
     target = as_dtype(dtype)
     if target.kind not in "iu":
         raise TypeError(f"integers gives integers; {target.name} was asked for.")
-    low, high = operator.index(low), operator.index(high)
+    low, high = integer_of(low, "The bound low"), integer_of(high, "The bound high")
     info = dtypes.iinfo(target)
     if not low < high:
         raise ValueError(f"integers was given low={low} and high={high}; expected low below high.")

@@ -16,6 +16,7 @@ from nitinol._arguments import (
     broadcast_view,
     cast,
     fresh,
+    integer_of,
     permuted,
     reshaped,
     size_of,
@@ -360,7 +361,7 @@ def diff(
     from nitinol.indexing import getitem
     from nitinol.manipulation import concat
 
-    x = array_of(x)
+    x, n = array_of(x), integer_of(n, "The number of differences")
     joined = [array_of(each) for each in (prepend, x, append) if each is not None]
     if len(joined) > 1 and n > 0:
         axis_of(axis, x.ndim)

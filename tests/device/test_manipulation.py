@@ -1,5 +1,7 @@
 """Manipulation functions give what NumPy gives, whatever the layout of their input."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -301,3 +303,32 @@ def test_repeat_of_nothing():
     assert nt.repeat(nt.zeros((0, 2)), [], axis=0).shape == (0, 2)
     with pytest.raises(ValueError, match=r"\(0,\)"):
         nt.repeat(nt.ones(3), [])
+
+
+# --- integers -----------------------------------------------------------------------------------
+
+TAKE_INTEGERS = {
+    "A size of a shape": lambda i: nt.reshape(nt.ones((2, 3)), (i, -1)),
+    "A shift": lambda i: nt.roll(nt.ones(3), i),
+    "An axis": lambda i: nt.argsort(nt.ones((2, 2, 2)), axis=i),
+    "A number of axes": lambda i: nt.tensordot(nt.ones((2, 3, 3)), nt.ones((3, 3, 2)), axes=i),
+    "The number of differences": lambda i: nt.diff(nt.ones((3, 4)), n=i),
+    "The power of a matrix": lambda i: nt.linalg.matrix_power(nt.ones((2, 2)), i),
+    "The offset of a diagonal": lambda i: nt.linalg.diagonal(nt.ones((3, 3)), offset=i),
+    "The diagonal k": lambda i: nt.tril(nt.ones((3, 3)), k=i),
+    "The number of decimals": lambda i: nt.round(nt.ones(3), i),
+    "A seed": lambda i: nt.random.uniform(nt.random.key(i), (2,)),
+    "What is folded into a key": lambda i: nt.random.uniform(nt.random.key(0).fold_in(i), (2,)),
+    "The bound low": lambda i: nt.random.integers(nt.random.key(0), i, 5, (2,)),
+    "A start": lambda i: nt.slice_update(nt.zeros(5), nt.ones(2), i),
+}
+
+
+@pytest.mark.parametrize("what", TAKE_INTEGERS)
+def test_integers_that_are_none(what):
+    for wrong in (2.0, {2}, None):
+        with pytest.raises(TypeError, match=re.escape(f"{what} is an integer; {wrong!r} was")):
+            TAKE_INTEGERS[what](wrong)
+    expected = np.asarray(TAKE_INTEGERS[what](2))
+    for same in (np.int8(2), np.asarray(2), nt.asarray(2)):
+        np.testing.assert_array_equal(np.asarray(TAKE_INTEGERS[what](same)), expected)

@@ -13,9 +13,9 @@ from nitinol import _runtime
 from processes import environment
 
 
-def describe(**more):
+def describe(*arguments, **more):
     return subprocess.run(
-        [sys.executable, "-m", "nitinol"],
+        [sys.executable, "-m", "nitinol", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -57,3 +57,12 @@ def test_the_instruction_set_is_one_that_the_processor_has():
         assert found == "v3"
     else:
         assert found == "baseline"
+
+
+def test_arguments():
+    asked = describe("--help")
+    assert asked.returncode == 0
+    assert "bug report" in asked.stdout
+    refused = describe("--devices")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].endswith("unrecognized arguments: --devices")
