@@ -28,6 +28,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Let a search take its time: a limit that strikes amid an example looks like a failure."""
+    if config.getoption("--hypothesis-profile") == "search":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)
+
+
 @pytest.fixture(params=nt.devices(), ids=str)
 def device(request):
     """Each device in turn; arrays made in the test go there."""
