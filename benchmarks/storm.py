@@ -41,7 +41,7 @@ class Storm:
         Where the random numbers start. (Which work they meet is up to the threads.)
     recovery : str
         ``"none"``, ``"default"``, or ``"alternate"``, which changes the device's policy from one
-        to the other every `period` seconds.
+        to the other every `period` seconds. The device's cache is freed as often.
     threads : int, optional
         How many inject.
     period : float, optional
@@ -92,5 +92,6 @@ class Storm:
     def _alternate(self) -> None:
         for turn in range(2**63):
             self.device.recovery = self._policies[turn % len(self._policies)]
+            self.device.trim()  # so that what grows for good can be told from the cache
             if self._stop.wait(self.period):
                 return
