@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import pickle
-import tempfile
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Spool(Generic[T]):
-    """Holds objects in a temporary file; iterating reads them back, equal ones, in order.
+    """Holds objects in an empty file; iterating reads them back, equal ones, in order.
 
     What does not come back from a file, such as an exception with a lock in it, stays in memory.
     """
 
-    def __init__(self):
-        self._file = tempfile.TemporaryFile(prefix="nitinol-")  # noqa: SIM115 (__exit__ closes it)
+    def __init__(self, file: BinaryIO):
+        self._file = file
         self._kept: dict[int, T] = {}
         self._length = 0
-
-    def __enter__(self) -> Spool[T]:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
 
     def append(self, item: T) -> None:
         """Add one object at the end."""

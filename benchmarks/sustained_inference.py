@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from itertools import count
@@ -275,7 +276,8 @@ def serve(options) -> int:
 
     # Neither what is observed in an hour nor the samples are to be what grows.
     interval = max(0.25, (options.duration or 0) / 2000)
-    with Spool() as observed, MemorySampler(server.clock, interval) as memory:
+    with tempfile.TemporaryFile() as file, MemorySampler(server.clock, interval) as memory:
+        observed = Spool(file)
         # NITINOL_FAULTS may strike here too: every subject needs one answer without a failure.
         first = (request(n, strikes=False) for n in range(1, SUBJECTS + 1))
         phase("reference", first, 1, SUBJECTS)

@@ -23,12 +23,12 @@ def fail(*arrays, code="page_fault", at=1, phase="completion"):
     return error
 
 
-def failed(shape=(2,), dtype=nt.int64):
+def failed(shape=(2,), dtype=nt.int64, code="page_fault"):
     """An array that an injected failure spoilt; nobody has read it."""
     x = nt.zeros(shape, dtype=dtype)
     nt.eval(x)
     y = x + x
-    with nt.testing.inject(nt.default_device(), "page_fault") as injected:
+    with nt.testing.inject(nt.default_device(), code) as injected:
         nt.async_eval(y).wait(60)
     assert injected.fired == 1
     return y

@@ -8,14 +8,7 @@ import pytest
 
 import nitinol as nt
 from counts import drain_errors, error_counts
-
-
-def fail(code="timeout"):
-    """An array that an injected failure spoilt, unobserved."""
-    x = nt.ones(3) + 1
-    with nt.testing.inject(nt.default_device(), code):
-        nt.async_eval(x).wait(60)
-    return x
+from failing import failed
 
 
 def leave(scope, kept):
@@ -49,7 +42,7 @@ def test_what_could_not_be_told_is_not_observed(monkeypatch, way, amid):
     """Ctrl-C, or a lack of memory, while Python's objects for two failures are made."""
     scope = nt.error_scope("asked")
     with scope.attach() if way in ("errors", "leave") else contextlib.nullcontext():
-        kept = [fail(), fail("page_fault")]
+        kept = [failed(code="timeout"), failed(code="page_fault")]
     usual = getattr(nt.errors, amid)
     calls = []
 
@@ -76,7 +69,7 @@ def test_what_could_not_be_told_is_not_observed(monkeypatch, way, amid):
 def test_a_warning_that_synchronize_raises_takes_no_failure_along():
     x = nt.ones(8) + 1
     nt.eval(x)
-    failed = fail()
+    spoilt = failed(code="timeout")
     with warnings.catch_warnings(), nt.debug(donations=True):
         warnings.simplefilter("error")
         started = nt.async_eval(x.at[0].set(1))
@@ -87,4 +80,4 @@ def test_a_warning_that_synchronize_raises_takes_no_failure_along():
     assert error_counts()["unobserved"] == 1
     with pytest.raises(nt.DeviceTimeoutError):
         nt.synchronize(timeout=60)
-    del failed
+    del spoilt

@@ -1,6 +1,7 @@
 """The main job's own judgement: a run that breaks a promise must not pass as one that keeps it."""
 
 import sys
+import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
@@ -205,7 +206,8 @@ def test_a_cache_that_comes_and_goes_is_no_growth_and_its_rising_floor_is():
 def test_observations_come_back_from_the_disk():
     odd = result(0, error=OSError(threading.Lock()))
     written = [stormy(0), odd, stormy(1, "timeout"), stormy(2, left=True, collected=None)]
-    with Spool() as spool:
+    with tempfile.TemporaryFile() as file:
+        spool = Spool(file)
         for each in written:
             spool.append(each)
         for _ in range(2):
